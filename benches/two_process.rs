@@ -23,7 +23,7 @@ use support::series::{Key, Lab, Limit};
 use support::table::{Arguments, finish};
 
 const SIZES: [usize; 7] = [8, 64, 256, 1024, 4096, 16_384, 65_536];
-/// In large blocks only: a ring of such blocks is larger than any cache.
+/// In large blocks only: a block of the ring cannot be so large.
 const MEBIBYTE: usize = 1 << 20;
 
 fn main() {

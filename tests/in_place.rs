@@ -15,9 +15,9 @@ fn payload(message: u64, len: usize) -> Vec<u8> {
     (0..len as u64).map(|i| (i.wrapping_mul(31) ^ message.wrapping_mul(7) ^ (i >> 8)) as u8).collect()
 }
 
-/// A ring of 8 ids with blocks of a good 1000 bytes.
+/// A ring of 8 ids with blocks of a good 9000 bytes.
 fn tiny() -> SegmentOptions {
-    small().capacity(8).block_size(1024)
+    small().capacity(8).block_size(9216)
 }
 
 /// Visits with every method, and returns the payload.
@@ -33,7 +33,7 @@ type Found = Arc<Mutex<Vec<(u64, Vec<u8>)>>>;
 alone! {
     fn g3_every_length_is_visited_as_it_was_sent() {
         // In blocks, in large blocks and in fragments.
-        let (_name, bus) = bus(&small().block_size(512).large(4, 1000));
+        let (_name, bus) = bus(&small().block_size(9000).large(4, 11_000));
         let (worker, mut subscriber) = (bus.join_with(&quiet()).unwrap(), bus.subscribe_with(&quiet()).unwrap());
         let found = Found::default();
         let note = Arc::clone(&found);
@@ -53,7 +53,7 @@ alone! {
                 },
             )
             .unwrap();
-        for len in (0..1400).step_by(7).chain(480..530) {
+        for len in (0..12_500).step_by(97).chain(8180..8200).chain(8950..8980) {
             let bytes = payload(len as u64, len);
             let id = worker.post(("s", "e"), &bytes).unwrap();
             assert_eq!(poll(&worker), (1, 0), "{len} bytes");
@@ -69,7 +69,7 @@ alone! {
     /// The visit itself posts a lap: the words that it reads afterwards are another event's.
     fn g3_a_visit_of_what_was_overwritten_never_counts() {
         for large in [false, true] {
-            let options = if large { tiny().block_size(96).large(2, 1000) } else { tiny() };
+            let options = if large { tiny().block_size(96).large(2, 9000) } else { tiny() };
             let (_name, bus) = bus(&options);
             let reports = Reports::default();
             let worker = bus.join_with(&reports.of(quiet())).unwrap();
@@ -81,7 +81,7 @@ alone! {
                 move || {
                     if laps.swap(false, Ordering::Relaxed) {
                         let mut publisher = publisher.lock().unwrap();
-                        (0..8).for_each(|_| _ = publisher.post(("s", "e"), [9; 1000]).unwrap());
+                        (0..8).for_each(|_| _ = publisher.post(("s", "e"), [9; 9000]).unwrap());
                     }
                 }
             };
@@ -89,13 +89,13 @@ alone! {
             let visit = move |_: &Event<'_>, words: Words<'_>| {
                 let first = words.byte_at(0).unwrap();
                 in_visit();
-                (Counted(Arc::clone(&drops)), vec![first, words.byte_at(999).unwrap()])
+                (Counted(Arc::clone(&drops)), vec![first, words.byte_at(8999).unwrap()])
             };
             let then = move |(_counted, bytes): (Counted, _), event: &Event<'_>| {
                 note.lock().unwrap().push((event.id().unwrap(), bytes));
             };
             worker.on_in_place(("s", "e"), visit, then).unwrap();
-            publisher.lock().unwrap().post(("s", "e"), [1; 1000]).unwrap();
+            publisher.lock().unwrap().post(("s", "e"), [1; 9000]).unwrap();
             assert!(poll(&worker).1 > 0);
             assert!(dropped.load(Ordering::Relaxed) > 0);
             let count = counts(&bus, &worker);
@@ -106,14 +106,14 @@ alone! {
             assert!(reports.texts().iter().all(|text| text.contains("overwritten")), "{:?}", reports.texts());
             // The same for the subscriber.
             while subscriber.try_next().unwrap().is_some() {}
-            publisher.lock().unwrap().post(("s", "e"), [1; 1000]).unwrap();
+            publisher.lock().unwrap().post(("s", "e"), [1; 9000]).unwrap();
             laps.store(true, Ordering::Relaxed);
             let mut visits = 0;
             let visited = subscriber.try_visit(|_, words| {
                 visits += 1;
                 let first = words.byte_at(0);
                 lap();
-                (first, words.byte_at(999))
+                (first, words.byte_at(8999))
             });
             assert!(matches!(visited.unwrap(), Some((Delivery::Lagged { .. }, None))), "{large}");
             assert_eq!(visits, 1);
@@ -122,7 +122,7 @@ alone! {
 
     fn g3_torn_visits_never_count_beside_a_writer_at_full_speed() {
         const EVENTS: u64 = 60_000;
-        let (_name, bus) = bus(&small().capacity(8).block_size(4096));
+        let (_name, bus) = bus(&small().capacity(8).block_size(9216));
         let mut subscriber = bus.subscribe_with(&quiet()).unwrap();
         let is_done = AtomicBool::new(false);
         let (mut counted, mut missed, torn) = (0, 0, AtomicU64::new(0));
@@ -130,7 +130,7 @@ alone! {
             scope.spawn(|| {
                 let mut publisher = bus.publisher_with(&quiet()).unwrap();
                 for event in 1..=EVENTS {
-                    publisher.post(("s", "e"), event.to_le_bytes().repeat(500)).unwrap();
+                    publisher.post(("s", "e"), event.to_le_bytes().repeat(1100)).unwrap();
                     if event.is_multiple_of(64) {
                         std::thread::yield_now();
                     }
@@ -141,7 +141,7 @@ alone! {
                 let ends = is_done.load(Ordering::Acquire);
                 let visited = subscriber.try_visit(|event, words| {
                     let first = words.u64_at(0).unwrap();
-                    let is_whole = words.iter().all(|word| word == first) && words.sum() == first.wrapping_mul(500);
+                    let is_whole = words.iter().all(|word| word == first) && words.sum() == first.wrapping_mul(1100);
                     torn.fetch_add(u64::from(!is_whole), Ordering::Relaxed);
                     (is_whole, first, event.id())
                 });
@@ -175,24 +175,24 @@ alone! {
                 (Counted(Arc::clone(&dropped)), words.sum())
             };
             let then = move |(_counted, sum), event: &Event<'_>| {
-                assert_eq!(sum, Words::of(&payload(1, 900)).sum());
+                assert_eq!(sum, Words::of(&payload(1, 8900)).sum());
                 ran.lock().unwrap().push(event.claim());
             };
             worker.on_in_place(("s", "unique"), visit, then).unwrap();
         }
-        bus.publisher().unwrap().event(("s", "unique")).unique("key").ttl(HOUR).post(payload(1, 900)).unwrap();
+        bus.publisher().unwrap().event(("s", "unique")).unique("key").ttl(HOUR).post(payload(1, 8900)).unwrap();
         let delivered: u64 = workers.iter().map(|worker| poll(worker).0).sum();
         assert_eq!((delivered, visits.load(Ordering::Relaxed), dropped.load(Ordering::Relaxed)), (1, 3, 3));
         assert!(matches!(&**ran.lock().unwrap(), [Some(_)]));
         // For a subscriber, too: visited, not won, and the next event.
         let mut subscriber = bus.subscribe_with(&quiet().start(Start::Oldest)).unwrap();
-        bus.publisher().unwrap().post(("s", "e"), payload(2, 900)).unwrap();
+        bus.publisher().unwrap().post(("s", "e"), payload(2, 8900)).unwrap();
         let mut seen = Vec::new();
         let visited = subscriber.try_visit(|event, words| {
             seen.push(event.event().to_owned());
             words.sum()
         });
-        let expected = Words::of(&payload(2, 900)).sum();
+        let expected = Words::of(&payload(2, 8900)).sum();
         assert!(matches!(visited, Ok(Some((Delivery::Event(_), Some(sum)))) if sum == expected), "{visited:?}");
         assert_eq!(seen, ["unique", "e"]);
     }
@@ -211,12 +211,12 @@ alone! {
             assert!(words.is_empty(), "in the visit");
         };
         worker.on_in_place(("s", "e"), visit, |(), _: &Event<'_>| -> () { panic!("after the verdict") }).unwrap();
-        publisher.post(("s", "e"), payload(1, 900)).unwrap();
+        publisher.post(("s", "e"), payload(1, 8900)).unwrap();
         assert_eq!(poll(&worker), (1, 0));
         assert!(matches!(&*reports.texts(), [only] if only.contains("in the visit")), "{:?}", reports.texts());
         // Overwritten: a panic over garbage is none of the handler.
         laps.store(true, Ordering::Relaxed);
-        publisher.post(("s", "e"), payload(1, 900)).unwrap();
+        publisher.post(("s", "e"), payload(1, 8900)).unwrap();
         assert_eq!(poll(&worker).0, 0);
         assert!(matches!(&*reports.texts(), [_, second] if second.contains("overwritten")), "{:?}", reports.texts());
         // A small one is visited in a private copy.
@@ -227,7 +227,7 @@ alone! {
         assert_eq!((counts(&bus, &worker).failed, counts(&bus, &worker).delivered), (2, 2));
         // A subscriber's panic goes on to its caller, and the event counts as delivered.
         let mut subscriber = bus.subscribe_with(&quiet()).unwrap();
-        for len in [900, 8] {
+        for len in [8900, 8] {
             publisher.post(("s", "e"), payload(1, len)).unwrap();
             let visit = |_: &Event<'_>, _: Words<'_>| -> u64 { panic!("in the visit") };
             let visited = std::panic::AssertUnwindSafe(|| subscriber.try_visit(visit).map(|_| ()));
@@ -245,7 +245,7 @@ alone! {
             move |sum| order.lock().unwrap().push((who, sum))
         };
         let (first, second, third) = (note("all"), note("in place"), note("last"));
-        let bytes = payload(3, 900);
+        let bytes = payload(3, 8900);
         let sum = Words::of(&bytes).sum();
         let all = worker.on(Scope::All, move |event| first(Words::of(event.bytes()).sum())).unwrap();
         worker.on_in_place(("s", "e"), |_, words| words.sum(), move |sum, _| second(sum)).unwrap();
@@ -267,17 +267,17 @@ alone! {
     }
 
     fn g4_an_event_that_waits_for_others_is_copied() {
-        let (_name, bus) = bus(&small().block_size(1024).claims(8));
+        let (_name, bus) = bus(&small().block_size(9216).claims(8));
         let mut subscriber = bus.subscribe_with(&quiet().wait_max(HOUR)).unwrap();
         let (worker, mut publisher) = (bus.join_with(&quiet()).unwrap(), bus.publisher().unwrap());
         let mut reservation = worker.reserve().unwrap();
-        publisher.post(("s", "e"), payload(1, 900)).unwrap();
+        publisher.post(("s", "e"), payload(1, 8900)).unwrap();
         let visited = subscriber.try_visit(|_, words| words.sum()).unwrap();
         assert!(matches!(visited, Some((Delivery::Reserved { .. }, None))), "{visited:?}");
-        reservation.commit(("s", "e"), payload(0, 900)).unwrap();
+        reservation.commit(("s", "e"), payload(0, 8900)).unwrap();
         for message in 0..2 {
             let visited = subscriber.try_visit(|_, words| words.sum()).unwrap();
-            let sum = Words::of(&payload(message, 900)).sum();
+            let sum = Words::of(&payload(message, 8900)).sum();
             assert!(matches!(visited, Some((Delivery::Event(_), Some(found))) if found == sum), "{visited:?}");
         }
         // An event that cannot be decided is told first, and the next one is visited afterwards.
@@ -285,12 +285,12 @@ alone! {
             let _ = publisher.claim(key.to_le_bytes(), HOUR).unwrap();
         }
         publisher.event(("s", "unique")).unique("one more").ttl(HOUR).post("").unwrap();
-        publisher.post(("s", "e"), payload(5, 900)).unwrap();
+        publisher.post(("s", "e"), payload(5, 8900)).unwrap();
         let visited = subscriber.try_visit(|_, words| words.sum()).unwrap();
         let is_full = matches!(visited, Some((Delivery::Undecided { reason: Undecided::ClaimsFull, .. }, None)));
         assert!(is_full, "{visited:?}");
         let visited = subscriber.try_visit(|_, words| words.sum()).unwrap();
-        let sum = Words::of(&payload(5, 900)).sum();
+        let sum = Words::of(&payload(5, 8900)).sum();
         assert!(matches!(visited, Some((Delivery::Event(_), Some(found))) if found == sum), "{visited:?}");
         assert!(subscriber.next(Duration::ZERO).unwrap().is_none());
     }
@@ -316,7 +316,7 @@ alone! {
             assert_eq!(libc::WEXITSTATUS(status), 7, "the child was refused");
         })
         .unwrap();
-        worker.post(("s", "e"), payload(1, 900)).unwrap();
+        worker.post(("s", "e"), payload(1, 8900)).unwrap();
         let polled = worker.poll();
         if std::process::id() != parent {
             let is_refused = polled.is_err_and(|error| error.kind() == seqcast::ErrorKind::Forked) && log.is_empty();
@@ -327,13 +327,13 @@ alone! {
         // In a process of its own everything works.
         in_child(|| {
             let mut subscriber = bus.subscribe_with(&quiet()).unwrap();
-            bus.publisher().unwrap().post(("s", "e"), payload(1, 900)).unwrap();
-            assert!(matches!(subscriber.try_visit(|_, words| words.len()), Ok(Some((_, Some(900))))));
+            bus.publisher().unwrap().post(("s", "e"), payload(1, 8900)).unwrap();
+            assert!(matches!(subscriber.try_visit(|_, words| words.len()), Ok(Some((_, Some(8900))))));
         });
     }
 
     fn g10_random_stores_during_visits_do_no_harm() {
-        let options = small().capacity(8).block_size(1024).large(2, 4000);
+        let options = small().capacity(8).block_size(9216).large(2, 16_000);
         let (scene, bus) = Scene::new(&options);
         scene.unname();
         let is_done = AtomicBool::new(false);

@@ -61,8 +61,12 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn g1_to_g9_any_operations_do_what_the_model_predicts(ops in ops(), announce in any::<bool>()) {
-        let mut both = Both::new(16, 96, announce);
+    fn g1_to_g9_any_operations_do_what_the_model_predicts(
+        ops in ops(),
+        large in prop_oneof![Just(None), Just(Some((2, 160))), Just(Some((4, 160)))],
+        announce in any::<bool>(),
+    ) {
+        let mut both = Both::new(16, 96, large, announce);
         for op in &ops {
             both.run(op);
             both.check();

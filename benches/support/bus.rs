@@ -14,7 +14,7 @@ const PREFIX: u64 = 32;
 /// The approximate size of the measured rings in bytes.
 const RING_BYTES: u64 = 4 << 20;
 /// The fewest blocks of a measured large ring.
-const FEWEST_LARGE: u64 = 16;
+const FEWEST_LARGE: u64 = 4;
 
 /// An anonymous bus, created before the processes are forked; each joins it.
 pub struct OnBus {

@@ -8,7 +8,13 @@ const MOST_STEPS: usize = 400;
 /// Posts, polls, reserves, commits, claims, releases, joins and leaves as the bytes say, and checks every result.
 pub fn model(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let mut both = Both::new(8 << input.below(3), 64, !input.one_in(4));
+    let announce = !input.one_in(4);
+    let mut both = if input.one_in(2) {
+        // Events in fragments can be longer than a payload in a large block.
+        Both::new(16 << input.below(2), 96, Some((2 << input.below(2), 160)), announce)
+    } else {
+        Both::new(8 << input.below(3), 64, None, announce)
+    };
     for _ in 0..MOST_STEPS {
         if input.is_over() {
             break;

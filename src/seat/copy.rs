@@ -22,7 +22,7 @@ use crate::protocol::retained::SlotLook;
 use crate::protocol::ring::Ring;
 use crate::protocol::word::CellWord;
 use crate::seat::fragments::Fragments;
-use crate::seat::visit::{Choice, Choose};
+use crate::seat::visit::{Choice, Choose, LEAST_VISITED};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Events of up to this many bytes (the content of two cache lines) are copied whole before it is known if they are
@@ -92,7 +92,8 @@ trait Original {
             return self.unreadable();
         };
         let whole = len.next_multiple_of(8);
-        grow(buffer, whole);
+        // Not more, because the payload may be visited.
+        grow(buffer, prefix_len);
         if !self.copy(0, &mut buffer[..prefix_len]) {
             return Copied::Lapped;
         }
@@ -101,12 +102,13 @@ trait Original {
         *head = parsed;
         match choose.choose(head, prefix) {
             Choice::Pass => return Copied::NotWanted { len },
-            Choice::Visit => {
+            Choice::Visit if len - prefix_len >= LEAST_VISITED => {
                 choose.visit(head, prefix, Words::shared(&self.words()[prefix_len / 8..], len - prefix_len));
                 return if self.is_unchanged() { Copied::Visited { len: prefix_len } } else { Copied::Lapped };
             }
-            Choice::Copy => {}
+            Choice::Visit | Choice::Copy => {}
         }
+        grow(buffer, whole);
         if !self.copy(prefix_len, &mut buffer[prefix_len..whole]) {
             return Copied::Lapped;
         }
@@ -351,7 +353,11 @@ mod tests {
     impl Posted {
         /// Makes a bus with one event, which has id 0.
         fn of(payload: &[u8]) -> Posted {
-            let options = SegmentOptions::new().capacity(CAPACITY).block_size(288).claims(8).seats(2);
+            Posted::with_blocks(288, payload)
+        }
+
+        fn with_blocks(size: u64, payload: &[u8]) -> Posted {
+            let options = SegmentOptions::new().capacity(CAPACITY).block_size(size).claims(8).seats(2);
             let segment = Arc::new(Segment::anonymous(&options).unwrap());
             let mut seat = Seat::take(&segment, "").unwrap();
             post(&mut seat, payload);
@@ -441,17 +447,20 @@ mod tests {
 
     #[test]
     fn g3_a_visit_of_what_is_overwritten_does_not_count() {
-        for (len, lap_in_visit) in [(8, false), (100, false), (200, false), (207, true), (200, true)] {
+        let least = LEAST_VISITED;
+        let cases =
+            [(8, false), (least - 1, false), (least, false), (least + 8, false), (least + 7, true), (least, true)];
+        for (len, lap_in_visit) in cases {
             let payload = vec![1; len];
-            let mut posted = Posted::of(&payload);
+            let mut posted = Posted::with_blocks(2 * least as u64, &payload);
             let (mut head, mut buffer, mut fragments) = (Head::default(), Buffer::new(), posted.fragments());
             let published = Published::of(&posted.ring, 0, posted.cell).unwrap();
             let into = CopyInto { head: &mut head, buffer: &mut buffer };
             let mut visits = Visits { seat: &mut posted.seat, lap_in_visit, met: Vec::new() };
             let copied = published.copy_out(into, &mut fragments, None, &mut visits);
             match copied {
-                // A small one is there already.
-                Copied::Event { len } if payload.len() == 8 => assert_eq!(buffer[head.payload_at()..len], payload),
+                // A small one is copied.
+                Copied::Event { len } if payload.len() < least => assert_eq!(buffer[head.payload_at()..len], payload),
                 Copied::Visited { len } if !lap_in_visit => {
                     assert_eq!((len, &visits.met), (head.payload_at(), &vec![payload]));
                 }

@@ -301,7 +301,7 @@ impl Writer {
             Place::Block { at: At::Large, .. } => {
                 self.make_room_for_next(posting)?;
                 set_meta(self.large_block().in_segment(&self.segment)?, Kind::Large, len);
-                match self.post_large_filled(&prefix, len)? {
+                match self.post_large_by(&prefix, len, |_| {})? {
                     Ok(id) => id,
                     Err((_, name)) => {
                         // Other seats have taken the room meanwhile.

@@ -116,9 +116,9 @@ impl Gate for PullGate<'_, '_> {
 
     fn visit(&mut self, id: u64, head: &Head, prefix: &[u8], words: Words<'_>) -> Result<()> {
         if let Some(visitor) = &mut self.visitor
-            && let Some(event) = visited_event(self.reader, id, head, prefix)
+            && let (Ok(source), Ok(event)) = (str::from_utf8(head.source(prefix)), str::from_utf8(head.event(prefix)))
         {
-            visitor(Some((&event, words)));
+            visitor(Some((&visited_event(self.reader, [source, event], id, head, prefix), words)));
         }
         // The visitor may have forked and returned in the child.
         Ok(self.reader.guard.check()?)

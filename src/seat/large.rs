@@ -8,7 +8,7 @@ use crate::error::{Cause, Error, Result, SizeLimit};
 use crate::event::wire::{FRAGMENT_HEAD_BYTES, Keyed, Kind, LargeName, Prefix, RETAINED_FRAGMENT_HEAD_BYTES};
 use crate::protocol::Fault;
 use crate::protocol::bytes;
-use crate::protocol::pool::{Block, Hand, Tries};
+use crate::protocol::pool::{Block, Hand};
 use crate::protocol::retained::Keeper;
 use crate::protocol::ring::{Fate, Ring, Stop};
 use crate::protocol::word::Where;
@@ -16,7 +16,6 @@ use crate::seat::publish::{Writer, set_meta, write_words};
 use crate::seat::retain::{Attempt, Placed, Settler};
 use crate::seat::room::Posting;
 use crate::seat::words::SeatWords;
-use crate::segment::fault::InSegment;
 use crate::segment::layout::seat_word;
 
 /// What the event that names a large block is posted with.
@@ -74,47 +73,57 @@ impl Writer {
     /// Posts an event whose payload fits in a large block.
     // `prefix` by value, as for `post_fragments`.
     pub(super) fn post_large(&mut self, prefix: Prefix<'_>, payload: &[u8], posting: &mut Posting<'_>) -> Result<u64> {
-        let mut tries = Tries::new();
-        loop {
-            self.make_room_for_next(posting)?;
-            let posted =
-                self.with_large(payload.len(), store(payload), |Small { ring, hand, keeper, seat }, name| {
-                    ring.post(hand, &mut Settler { keeper, seat }, |block| {
-                        write_named(block, &prefix, Where::NONE, name);
-                    })
-                })?;
-            match posted {
-                Ok(id) => return Ok(id),
-                // Other seats have taken the room meanwhile. The payload is published again.
-                Err(stop) => self.make_room(stop, 1, posting)?,
+        self.make_room_for_next(posting)?;
+        match self.post_large_by(&prefix, payload.len(), store(payload))? {
+            Ok(id) => Ok(id),
+            // Other seats have taken the room meanwhile.
+            Err((stop, name)) => {
+                self.make_room(stop, 1, posting)?;
+                self.post_named(&prefix, name, posting)
             }
-            tries.another().in_segment(&self.segment)?;
         }
     }
 
     /// Publishes such an event at the reserved `id`. If it is too late, no event names the payload.
     pub(super) fn commit_large(&mut self, id: u64, prefix: &Prefix<'_>, payload: &[u8]) -> Result<Fate> {
         let committed = self.with_large(payload.len(), store(payload), |Small { ring, hand, .. }, name| {
-            Ok(ring.commit(hand, id, |block| write_named(block, prefix, Where::NONE, name))?)
+            match ring.commit(hand, id, |block| write_named(block, prefix, Where::NONE, name))? {
+                Fate::Decided => Ok(Fate::Decided),
+                // As an error: no event with a large block is counted.
+                Fate::TooLate => Err(Stop::NoRoom { id }),
+            }
         })?;
         match committed {
             Ok(fate) => Ok(fate),
             Err(Stop::Fault(fault)) => Err(self.segment.fault(fault)),
-            // A commit takes no id.
+            // A commit takes no id, so it needs no room.
             Err(Stop::NoRoom { .. }) => Ok(Fate::TooLate),
         }
     }
 
-    /// Posts such an event as a retained one.
-    pub(super) fn post_placed_large(&mut self, placed: &Placed<'_, '_>) -> Result<Attempt> {
-        let payload = placed.payload;
-        let posted =
-            self.with_large(payload.len(), store(payload), |Small { ring, hand, keeper, .. }, name| match keeper {
-                Some(keeper) => {
-                    placed.post(keeper, ring, hand, |block, place| write_named(block, placed.prefix, place, name))
-                }
-                None => Err(Fault::Corrupt("an event is to be retained, and the segment has no table").into()),
-            });
+    /// Posts such an event as a retained one. If it stops, `named` is the payload's name for the next attempt.
+    pub(super) fn post_placed_large(
+        &mut self,
+        placed: &Placed<'_, '_>,
+        named: &mut Option<LargeName>,
+    ) -> Result<Attempt> {
+        let post = |keeper: &mut Keeper, ring: &Ring, hand: &mut Hand, name| {
+            placed.post(keeper, ring, hand, |block, place| write_named(block, placed.prefix, place, name))
+        };
+        let posted = match *named {
+            Some(name) => {
+                let posted = self.with_keeper(|keeper, ring, hand| post(keeper, ring, hand, name));
+                self.seat.add(seat_word!(posting.large), u64::from(matches!(posted, Ok(Ok(_)))));
+                posted
+            }
+            None => {
+                let (len, write) = (placed.payload.len(), store(placed.payload));
+                self.with_large(len, write, |Small { ring, hand, keeper, .. }, name| match keeper {
+                    Some(keeper) => post(keeper, ring, hand, *named.insert(name)),
+                    None => Err(Fault::Corrupt("an event is to be retained, and the segment has no table").into()),
+                })
+            }
+        };
         if !matches!(posted, Ok(Ok(_)))
             && let Some(keeper) = &self.keeper
         {
@@ -126,22 +135,19 @@ impl Writer {
         })
     }
 
-    /// Posts an event whose payload of `len` bytes is in the private large block already. If there is no room for the
-    /// event, the payload is published all the same, and the result has its name.
-    pub(super) fn post_large_filled(
+    /// Posts an event whose payload of `len` bytes `write` puts into the private large block. If there is no room for
+    /// the event, the payload is published all the same, and the result has its name.
+    pub(super) fn post_large_by(
         &mut self,
         prefix: &Prefix<'_>,
         len: usize,
+        write: impl FnOnce(Block<'_>),
     ) -> Result<std::result::Result<u64, (Stop, LargeName)>> {
         let mut named = None;
-        let posted = self.with_large(
-            len,
-            |_| {},
-            |Small { ring, hand, keeper, seat }, name| {
-                let name = &*named.insert(name);
-                ring.post(hand, &mut Settler { keeper, seat }, |block| write_named(block, prefix, Where::NONE, *name))
-            },
-        )?;
+        let posted = self.with_large(len, write, |Small { ring, hand, keeper, seat }, name| {
+            let name = &*named.insert(name);
+            ring.post(hand, &mut Settler { keeper, seat }, |block| write_named(block, prefix, Where::NONE, *name))
+        })?;
         match (posted, named) {
             (Ok(id), _) => Ok(Ok(id)),
             (Err(Stop::Fault(fault)), _) => Err(self.segment.fault(fault)),
@@ -157,7 +163,9 @@ impl Writer {
         name: LargeName,
         posting: &mut Posting<'_>,
     ) -> Result<u64> {
-        self.post_block(1, posting, |block| write_named(block, prefix, Where::NONE, name))
+        let id = self.post_block(1, posting, |block| write_named(block, prefix, Where::NONE, name))?;
+        self.seat.add(seat_word!(posting.large), 1);
+        Ok(id)
     }
 
     /// Publishes the payload of `len` bytes that `write` puts into a large block, and then posts by `post` the event

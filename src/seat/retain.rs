@@ -230,7 +230,11 @@ impl Writer {
         let (mut stop, mut room, mut tries) = (stop, room, Tries::new());
         loop {
             // The announcement is taken back: the key may lose its place during the wait.
-            self.make_room(stop, room, posting)?;
+            if let Err(full) = self.make_room(stop, room, posting) {
+                // By the end of a wait the payload may be overwritten.
+                posting.named = None;
+                return Err(full);
+            }
             match self.try_post_kept(claimer, event, absent, posting)? {
                 Attempt::Posted(id) => return Ok(Some(id)),
                 Attempt::NoPlace => return Ok(None),
@@ -267,7 +271,7 @@ impl Writer {
         let posted = if self.fits_block(&prefix, event.payload) {
             self.post_placed(&placed)?
         } else if self.fits_large(prefix.len(), event.payload.len()) {
-            self.post_placed_large(&placed)?
+            self.post_placed_large(&placed, &mut posting.named)?
         } else {
             self.post_placed_fragments(&placed, posting)?
         };
@@ -339,7 +343,7 @@ impl Writer {
     }
 
     #[inline]
-    fn with_keeper<R>(&mut self, run: impl FnOnce(&mut Keeper, &Ring, &mut Hand) -> R) -> Result<R> {
+    pub(super) fn with_keeper<R>(&mut self, run: impl FnOnce(&mut Keeper, &Ring, &mut Hand) -> R) -> Result<R> {
         let Some(keeper) = &mut self.keeper else { return Err(no_table(&self.segment)) };
         let done = run(keeper, &self.ring, &mut self.hand);
         count_settled(keeper, &self.seat);

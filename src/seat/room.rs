@@ -10,6 +10,7 @@ use crossbeam_utils::Backoff;
 
 use crate::error::{Cause, Error, Holder, Result};
 use crate::event::NoRoom;
+use crate::event::wire::LargeName;
 use crate::os::futex::SharedFutex;
 use crate::protocol::ring::Stop;
 use crate::protocol::room::{Blocked, Slowest};
@@ -29,6 +30,8 @@ use crate::segment::layout::{header_word, seat_word};
 pub struct Posting<'a> {
     /// The event in fragments, of which some are posted.
     pub(super) message: Option<Fragmented<'a>>,
+    /// The payload of a retained event, if it is public in a large block already.
+    pub(super) named: Option<LargeName>,
     /// Set if the last attempt has found no room.
     blocked: Option<Held>,
 }

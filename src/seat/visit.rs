@@ -15,13 +15,17 @@ use crate::seat::is_of_process;
 use crate::seat::read::Gate;
 use crate::segment::Segment;
 
+/// The size from which on a payload in a block of the ring is visited. A smaller one is copied faster: a visit takes
+/// the head apart from the payload, keeps a result and looks a second time (docs/rejected.md).
+pub(crate) const LEAST_VISITED: usize = 8192;
+
 /// What is to become of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     /// It is not wanted.
     Pass,
     Copy,
-    /// Its payload is to be visited where it lies. A small one is copied all the same.
+    /// Its payload is to be visited where it lies. One of less than [`LEAST_VISITED`] bytes is copied all the same.
     Visit,
 }
 
@@ -86,13 +90,19 @@ pub(crate) struct VisitedBy<'a> {
     pub(crate) seat: u16,
 }
 
-/// Returns the event at `id` without its payload and claim, from all bytes before its payload. Returns `None` if its
-/// names are not UTF-8; a gate lets no such event through.
-pub(crate) fn visited_event<'a>(by: VisitedBy<'a>, id: u64, head: &'a Head, prefix: &'a [u8]) -> Option<Event<'a>> {
+/// Returns the event at `id` with these names, without its payload and claim, from all bytes before its payload.
+pub(crate) fn visited_event<'a>(
+    by: VisitedBy<'a>,
+    names: [&'a str; 2],
+    id: u64,
+    head: &'a Head,
+    prefix: &'a [u8],
+) -> Event<'a> {
     let own = is_of_process(&by.segment.seats(), head, by.pid, by.seat);
-    Some(Event {
-        source: str::from_utf8(head.source(prefix)).ok()?,
-        event: str::from_utf8(head.event(prefix)).ok()?,
+    let [source, event] = names;
+    Event {
+        source,
+        event,
         content: Content::Posted(PostedEvent {
             id,
             head,
@@ -103,5 +113,5 @@ pub(crate) fn visited_event<'a>(by: VisitedBy<'a>, id: u64, head: &'a Head, pref
             handed_over: false,
             visited: true,
         }),
-    })
+    }
 }

@@ -24,7 +24,7 @@ impl Subscriber {
     /// - **`visit` may be called several times**, for events that then turn out to be overwritten, or to be unique
     ///   events that another seat runs. Only the last call counts. [`Event::claim`] is `None` in the visit; the
     ///   delivery has the claim.
-    /// - **Some payloads are visited in a private copy**: small ones, those of events in fragments, of retained
+    /// - **Some payloads are visited in a private copy**: those of less than 8 KiB, of events in fragments, of retained
     ///   events from before this seat joined, and of events that were read while this seat waited for a reserved id.
     ///
     /// ```

@@ -226,6 +226,8 @@ struct Real {
     late: Arc<Mutex<Vec<u64>>>,
     /// Unexpected reports.
     wrong: Arc<Mutex<Vec<String>>>,
+    /// `true` if a commit of the reservation has posted or came too late.
+    committed: bool,
 }
 
 // ---- the model ----
@@ -241,6 +243,8 @@ struct Message {
     clears: bool,
     first_id: u64,
     last_id: u64,
+    /// The large id of its payload, if that is in a large block.
+    large: Option<u64>,
     sender: u32,
 }
 
@@ -311,6 +315,7 @@ enum Pending {
 struct Counts {
     posted: u64,
     fragments: u64,
+    large: u64,
     reservations: u64,
     committed: u64,
     delivered: u64,
@@ -371,6 +376,10 @@ struct Model {
     /// The id after the last message that the table has forgotten.
     floor: u64,
     capacity: u64,
+    /// The number of public large blocks.
+    large_blocks: u64,
+    /// The next large id.
+    next_large: u64,
     /// `true` if some worker has not read everything from the first id on. Only then may a claim come too late.
     gaps: bool,
     /// The ids for which the bus said in this operation that it is too late to decide them.
@@ -436,17 +445,30 @@ impl Model {
         self.places.iter().find(|place| place.of == of).copied()
     }
 
-    fn post(&mut self, seat: usize, topic: Topic, special: Special, last_id: u64) {
+    /// Takes a large id for a payload in a large block.
+    fn take_large(&mut self, is_large: bool) -> Option<u64> {
+        self.next_large += u64::from(is_large);
+        is_large.then(|| self.next_large - 1)
+    }
+
+    /// Returns `true` if the message's payload was in a large block that has another one now.
+    fn is_overwritten(&self, message: &Message) -> bool {
+        message.large.is_some_and(|id| id + self.large_blocks < self.next_large)
+    }
+
+    fn post(&mut self, seat: usize, topic: Topic, special: Special, last_id: u64, is_large: bool) {
         let Special { unique, retained, clears } = special;
         let number = self.messages.len();
         let first_id = self.next_id();
+        let large = self.take_large(is_large);
         let seat = self.seats[seat].as_mut().unwrap();
         seat.counts.posted += 1;
+        seat.counts.large += u64::from(is_large);
         if last_id > first_id {
             seat.counts.fragments += last_id + 1 - first_id;
         }
         seat.counts.retained += u64::from(retained.is_some());
-        self.messages.push(Message { topic, unique, retained, clears, first_id, last_id, sender: seat.number });
+        self.messages.push(Message { topic, unique, retained, clears, first_id, last_id, large, sender: seat.number });
         self.slots.resize(last_id as usize + 1, Slot::Part(number));
     }
 
@@ -490,6 +512,10 @@ impl Model {
             seat.counts.skipped += 1;
             self.gaps |= message.unique.is_some();
             return Resolved::Nothing;
+        }
+        if self.is_overwritten(&message) {
+            self.gaps = true;
+            return Resolved::Headless;
         }
         match message.unique {
             Some((key, lasting)) if !self.decide(seat, id, key, lasting) => Resolved::Nothing,
@@ -583,7 +609,8 @@ impl Model {
                         match self.resolve(seat, id, number) {
                             Resolved::Event(number) => return Step::Event(number),
                             Resolved::Forgotten => Self::catch_up(seat, id.max(1), id + 1, true),
-                            Resolved::Nothing | Resolved::Headless => {}
+                            Resolved::Nothing => {}
+                            Resolved::Headless => return Step::Missed(id, 1),
                         }
                     }
                     None => {
@@ -781,21 +808,26 @@ pub struct Both {
     longest: usize,
     longest_retained: usize,
     block_size: usize,
+    large_size: usize,
     announce: bool,
 }
 
 impl Both {
-    /// Creates a ring of `capacity` cells, with all workers on it. With `announce`, they post events when they join and
-    /// leave.
-    pub fn new(capacity: u64, block_size: u64, announce: bool) -> Both {
+    /// Creates a ring of `capacity` cells, with all workers on it. With `large`, it has so many large blocks, for
+    /// payloads of so many bytes; events in fragments must be able to be longer. With `announce`, the workers post
+    /// events when they join and leave.
+    pub fn new(capacity: u64, block_size: u64, large: Option<(u64, u64)>, announce: bool) -> Both {
         let options = SegmentOptions::new().capacity(capacity).block_size(block_size).claims(64).seats(WORKERS as u64);
+        let options = if let Some((blocks, bytes)) = large { options.large(blocks, bytes) } else { options };
         let bus = options.retained(ROOM as u64).retained_size(2 * block_size).anonymous().unwrap();
         let longest = bus.largest_event();
         let sizes = bus.stats().unwrap().sizes;
         let (block_size, longest_retained) = (sizes.block_size as usize, sizes.retained_size as usize);
-        let model = Model { capacity, ..Model::default() };
+        let large_size = sizes.large_size as usize;
+        let model = Model { capacity, large_blocks: sizes.large_blocks, ..Model::default() };
         let calls = Calls::default();
-        let mut both = Both { bus, real: vec![], calls, model, longest, longest_retained, block_size, announce };
+        let real = vec![];
+        let mut both = Both { bus, real, calls, model, longest, longest_retained, block_size, large_size, announce };
         for slot in 0..WORKERS {
             both.real.push(None);
             both.model.seats.push(None);
@@ -868,7 +900,8 @@ impl Both {
         });
         let len = self.label().len();
         self.announced(slot, 0, len);
-        self.real[slot] = Some(Real { worker, reservation: None, handlers: vec![], claims: vec![], late, wrong });
+        let (handlers, claims) = (vec![], vec![]);
+        self.real[slot] = Some(Real { worker, reservation: None, handlers, claims, late, wrong, committed: false });
     }
 
     fn seat(&mut self, slot: usize) -> &mut Seat {
@@ -886,17 +919,30 @@ impl Both {
             let name = [library::STARTED, library::STOPPING][event].event();
             let ids = self.ids_of(library::SOURCE.len() + name.len(), len, Special::default()).unwrap();
             let last_id = self.model.next_id() + ids - 1;
-            self.model.post(slot, (LIBRARY, event), Special::default(), last_id);
+            self.model.post(slot, (LIBRARY, event), Special::default(), last_id, false);
         }
+    }
+
+    /// Returns the bytes before the payload of an event with names of this length.
+    fn prefix_len(names: usize, special: Special) -> usize {
+        let key = special.retained.map(|key| RETAINED_KEYS[key].len());
+        let head = if special.unique.is_some() || key.is_some() { 48 } else { 16 };
+        (head + names + key.unwrap_or(0)).next_multiple_of(16)
+    }
+
+    /// Returns `true` if the payload of such an event goes into a large block.
+    fn is_large(&self, names: usize, payload: usize, special: Special) -> bool {
+        let prefix_len = Self::prefix_len(names, special);
+        prefix_len + payload > self.block_size && payload <= self.large_size && prefix_len + 16 <= self.block_size
     }
 
     /// Returns the number of ids of an event with names and payload of these lengths. `None` if it is too long.
     fn ids_of(&self, names: usize, payload: usize, special: Special) -> Option<u64> {
-        let key = special.retained.map(|key| RETAINED_KEYS[key].len());
-        let head = if special.unique.is_some() || key.is_some() { 48 } else { 16 };
-        let len = (head + names + key.unwrap_or(0)).next_multiple_of(16) + payload;
-        let (longest, fragment_head) = if key.is_some() { (self.longest_retained, 64) } else { (self.longest, 32) };
-        let ids = if len <= self.block_size { 1 } else { len.div_ceil(self.block_size - fragment_head) };
+        let is_retained = special.retained.is_some();
+        let len = Self::prefix_len(names, special) + payload;
+        let (longest, fragment_head) = if is_retained { (self.longest_retained, 64) } else { (self.longest, 32) };
+        let is_one = len <= self.block_size || self.is_large(names, payload, special);
+        let ids = if is_one { 1 } else { len.div_ceil(self.block_size - fragment_head) };
         (len <= longest).then_some(ids as u64)
     }
 
@@ -909,7 +955,8 @@ impl Both {
             (Ok(last_id), Some(ids)) => {
                 assert_eq!(last_id + 1 - self.model.next_id(), ids, "{len} bytes");
                 assert!(ids <= self.model.capacity / 4);
-                self.model.post(slot, topic, special, last_id);
+                let is_large = self.is_large(names, payload(0, len).len(), special);
+                self.model.post(slot, topic, special, last_id, is_large);
             }
             (Err(error), None) => match error.cause() {
                 Cause::PayloadTooLarge { max, .. } => assert_eq!(*max, longest),
@@ -994,17 +1041,21 @@ impl Both {
                 self.model.slots.push(Slot::Reserved(seat));
                 self.seat(slot).counts.reservations += 1;
                 // The older reservation, dropped here, has ended.
-                real.reservation = Some(reservation);
+                (real.reservation, real.committed) = (Some(reservation), false);
             }
             Op::Commit { topic, len, .. } => {
                 if let Some(reservation) = &mut real.reservation {
                     let (source, event) = names(topic);
                     let id = reservation.id();
                     let open = self.model.slot(id) == Some(Slot::Reserved(worker.seat()));
+                    let is_large =
+                        self.is_large(source.len() + event.len(), payload(number, len).len(), Special::default());
                     match reservation.commit((source, event), payload(number, len)) {
                         Ok(committed) => {
                             assert!(committed == id && open, "id {id} was decided before");
                             self.model.slots[id as usize] = Slot::Part(number);
+                            real.committed = true;
+                            let large = self.model.take_large(is_large);
                             let (first_id, last_id, sender) = (id, id, worker.seat());
                             self.model.messages.push(Message {
                                 topic,
@@ -1013,13 +1064,20 @@ impl Both {
                                 clears: false,
                                 first_id,
                                 last_id,
+                                large,
                                 sender,
                             });
                             let counts = &mut self.seat(slot).counts;
+                            counts.large += u64::from(is_large);
                             (counts.posted, counts.committed) = (counts.posted + 1, counts.committed + 1);
                         }
                         Err(error) => match *error.cause() {
-                            Cause::TooLate { id: late } => assert!(late == id && !open, "id {id} is still open"),
+                            Cause::TooLate { id: late } => {
+                                assert!(late == id && !open, "id {id} is still open");
+                                // Its payload was published, and no event names it.
+                                let is_published = is_large && !std::mem::replace(&mut real.committed, true);
+                                self.model.take_large(is_published);
+                            }
                             Cause::PayloadTooLarge { max, .. } => assert!(len + 64 > max, "{len} of {max}"),
                             _ => panic!("{error}"),
                         },
@@ -1128,7 +1186,7 @@ impl Both {
                 if is_there {
                     let special = Special { retained: Some(key), clears: true, unique: None };
                     self.model.place((topic, key), number, Content::Cleared);
-                    self.model.post(slot, topic, special, self.model.next_id());
+                    self.model.post(slot, topic, special, self.model.next_id(), false);
                 }
             }
             Op::Get { topic, key, .. } => {
@@ -1202,6 +1260,7 @@ impl Both {
             let shown = Counts {
                 posted: counts.posted,
                 fragments: counts.fragments,
+                large: counts.large,
                 reservations: counts.reservations,
                 committed: counts.committed,
                 delivered: counts.delivered,

@@ -1,5 +1,6 @@
 //! Handlers that visit payloads where they lie in the segment.
 
+use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,13 +16,15 @@ use crate::seat::report::{HandlerError, HandlerPanic, Report};
 use crate::worker::handle::Worker;
 use crate::worker::panics::catch_panic;
 
-/// What is called with the event after the verdict.
-type Then = Box<dyn FnOnce(&Event<'_>) -> Returned>;
+/// What a visit has returned.
+type Found = Box<dyn Any>;
 
 /// A handler that visits payloads in place. As a [`Handler`] it visits the private copy of a payload.
 pub(super) trait InPlace: Handler {
-    /// Visits a payload. What it returns is called after the verdict, or dropped.
-    fn visit(self: Arc<Self>, event: &Event<'_>, words: Words<'_>) -> Then;
+    /// Visits a payload.
+    fn visit(&self, event: &Event<'_>, words: Words<'_>) -> Found;
+    /// After the verdict: takes what [`visit`](InPlace::visit) has returned.
+    fn then(&self, found: Found, event: &Event<'_>) -> Returned;
 }
 
 /// The two functions of [`Worker::on_in_place`].
@@ -51,9 +54,13 @@ where
     R: 'static,
     O: Outcome + 'static,
 {
-    fn visit(self: Arc<Self>, event: &Event<'_>, words: Words<'_>) -> Then {
-        let result = (self.visit)(event, words);
-        Box::new(move |event| (self.then)(result, event).into_result())
+    fn visit(&self, event: &Event<'_>, words: Words<'_>) -> Found {
+        Box::new((self.visit)(event, words))
+    }
+
+    fn then(&self, found: Found, event: &Event<'_>) -> Returned {
+        let result = found.downcast::<R>().map_err(|_| "the result is of another handler's visit")?;
+        (self.then)(*result, event).into_result()
     }
 }
 
@@ -61,7 +68,7 @@ where
 pub(crate) struct Visited {
     entry: Arc<HandlerEntry>,
     /// `None` while it is being dropped.
-    outcome: Option<std::result::Result<Then, HandlerPanic>>,
+    outcome: Option<std::result::Result<Found, HandlerPanic>>,
 }
 
 impl Visited {
@@ -69,7 +76,7 @@ impl Visited {
     pub(crate) fn of(route: &Route, event: &Event<'_>, words: Words<'_>) -> Option<Visited> {
         let entry = route.in_place()?;
         let Callback::InPlace(handler) = &entry.callback else { return None };
-        let outcome = catch_panic(|| Arc::clone(handler).visit(event, words));
+        let outcome = catch_panic(|| handler.visit(event, words));
         Some(Visited { entry: Arc::clone(entry), outcome: Some(outcome) })
     }
 
@@ -89,8 +96,10 @@ impl Visited {
         if !self.entry.live.load(Ordering::Relaxed) {
             return Ok(dispatched);
         }
-        let Some(outcome) = self.outcome.take() else { return Ok(dispatched) };
-        let result = outcome.and_then(|then| catch_panic(|| then(event)));
+        let (Some(outcome), Callback::InPlace(handler)) = (self.outcome.take(), &self.entry.callback) else {
+            return Ok(dispatched);
+        };
+        let result = outcome.and_then(|found| catch_panic(|| handler.then(found, event)));
         dispatched.called = 1;
         guard.check()?;
         if !matches!(result, Ok(Ok(()))) {
@@ -104,8 +113,9 @@ impl Visited {
 impl Drop for Visited {
     fn drop(&mut self) {
         // The drop of a result is users' code, which must not end a poll. The panic hook has printed the panic.
-        let outcome = self.outcome.take();
-        let _ = catch_panic(|| drop(outcome));
+        if let Some(outcome) = self.outcome.take() {
+            let _ = catch_panic(|| drop(outcome));
+        }
     }
 }
 
@@ -124,7 +134,7 @@ impl Worker {
     ///   dropped. [`Event::claim`] is `None` in `visit`, and `then` gets the claim.
     /// - **A panic** in `visit` is reported as one of the handler, if the payload was not overwritten. Otherwise it is
     ///   dropped with the visit; the process's panic hook has printed it.
-    /// - **Some payloads are visited in a private copy**: small ones, those of events in fragments, of retained
+    /// - **Some payloads are visited in a private copy**: those of less than 8 KiB, of events in fragments, of retained
     ///   events from before the worker joined, of local events, of events that were read while the worker waited for a
     ///   reserved id, and of events that also have other handlers, or a closure of
     ///   [`poll_with`](Worker::poll_with). Then both functions are called at the handler's place in the order.

@@ -63,9 +63,10 @@ impl Gate for WorkerGate<'_> {
     fn visit(&mut self, id: u64, head: &Head, prefix: &[u8], words: Words<'_>) -> Result<()> {
         let Inner { segment, guard, pid, seat, .. } = self.inner;
         let by = VisitedBy { segment, guard, pid: *pid, seat: *seat };
-        let route = self.routes.find(&self.inner.handlers, head, prefix).cloned();
-        if let Some((route, event)) = route.zip(visited_event(by, id, head, prefix)) {
-            *self.visited = Visited::of(&route, &event, words);
+        // `choose` has just found it.
+        if let Some(route) = self.routes.latest(head) {
+            let event = visited_event(by, [route.source(), route.event()], id, head, prefix);
+            *self.visited = Visited::of(route, &event, words);
         }
         // The visit may have forked and returned in the child.
         Ok(guard.check()?)

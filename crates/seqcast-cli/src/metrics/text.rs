@@ -164,7 +164,7 @@ fn workers_by_state(stats: &Stats) -> Family {
 /// One series for each live worker, distinguished by seat and label.
 fn worker_families(stats: &Stats) -> Vec<Family> {
     type Value = fn(&WorkerStats) -> Option<f64>;
-    let rows: [(&str, MetricType, &str, Value); 31] = [
+    let rows: [(&str, MetricType, &str, Value); 32] = [
         ("seqcast_worker_lag_events", MetricType::Gauge, "Ids that the worker is behind.", |w| {
             w.cursor.map(|_| w.lag as f64)
         }),
@@ -197,6 +197,12 @@ fn worker_families(stats: &Stats) -> Vec<Family> {
         }),
         ("seqcast_worker_posted_total", MetricType::Counter, "Events posted.", |w| Some(w.posted as f64)),
         ("seqcast_worker_fragments_total", MetricType::Counter, "Fragments posted.", |w| Some(w.fragments as f64)),
+        (
+            "seqcast_worker_large_total",
+            MetricType::Counter,
+            "Events posted with their payload in a large block.",
+            |w| Some(w.large as f64),
+        ),
         ("seqcast_worker_reservations_total", MetricType::Counter, "Ids reserved.", |w| Some(w.reservations as f64)),
         ("seqcast_worker_committed_total", MetricType::Counter, "Reserved ids committed.", |w| {
             Some(w.committed as f64)

@@ -291,7 +291,7 @@ impl View {
             Some(_) if worker.is_cut_off => ("cut off".to_owned(), Tone::Bad),
             Some(patience) => plain(format!("posts wait {}", long_duration(patience))),
         };
-        let facts: [(&str, (String, Tone)); 38] = [
+        let facts: [(&str, (String, Tone)); 39] = [
             ("seat", plain(worker.seat.to_string())),
             ("taken", plain(format!("{} times, {} from dead workers", worker.incarnation, worker.adopted))),
             ("pid", plain(worker.pid.to_string())),
@@ -310,6 +310,7 @@ impl View {
             ("posted", count(worker.posted)),
             ("skipped", count(worker.skipped)),
             ("fragments posted", count(worker.fragments)),
+            ("in large blocks", count(worker.large)),
             ("handlers failed", bad(worker.failed)),
             ("malformed events met", bad(worker.corrupt)),
             ("reserved id", or_none(worker.reserved)),
