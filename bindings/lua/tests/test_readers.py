@@ -79,6 +79,19 @@ def test_g17_a_reader_that_reads_nothing_is_cut_off_by_one_post(name, nginx):
     worker.run(FREE)
 
 
+def test_g17_no_post_waits_for_a_reader_with_much_patience(name, nginx):
+    ng = nginx(options=options(name, "most_patience = 2"), allowed=["there is no room"])
+    worker, = ng.workers()
+    worker.run("ev.poll()")
+    worker.run(READER, name, 1.1)
+    # Longer than its patience. Whatever the time is, no post may wait.
+    assert worker.run("while ev.post('s', 'e') do end ngx.sleep(1.2) return (ev.post('s', 'e'))") is None
+    assert room_waits(worker) == 0
+    worker.run("tap.reader:next()")
+    assert worker.run("return ev.post('s', 'e')") is True
+    worker.run(FREE)
+
+
 def test_g16_posts_of_other_programs_wait_for_a_worker_that_must_read(name, nginx):
     ng = nginx(options=options(name, "must_read = 1"), allowed=["there is no room"])
     worker, = ng.workers()

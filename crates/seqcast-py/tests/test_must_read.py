@@ -304,5 +304,7 @@ def test_g17_on_a_loop_a_worker_that_does_not_read_is_cut_off(ring):
                 for _ in range(20):
                     await poster.post_when_room("s", "e")
                 assert slow.next().cut_off
+                # The seat of the thread that waited is free again.
+                assert len(ring.stats()["workers"]) == 2
 
     asyncio.run(asyncio.wait_for(main(), LONG))

@@ -27,7 +27,7 @@ from ._codec import Codec
 from ._errors import ForkedError, FullError, LeftError
 from ._events import Notice
 from ._seqcast import Event, Seat, unraisable
-from ._worker import Key, Reader, Reservation
+from ._worker import Key, Publisher, Reader, Reservation
 
 __all__ = ["Worker"]
 
@@ -162,7 +162,8 @@ class Worker(Reader):
         """Post an event when workers that must read have room for it. Other tasks run meanwhile. Return its id.
 
         A worker that does not read for all of its patience, because it is stopped for example, is cut off, by a thread
-        that waits for it once more. Without room, a worker that must read itself raises :class:`seqcast.FullError`.
+        that waits for it once more, with a seat of its own. If this worker itself must read and has no room, it raises
+        :class:`seqcast.FullError`.
 
         >>> import asyncio, seqcast.aio
         >>> async def main() -> None:
@@ -185,8 +186,15 @@ class Worker(Reader):
                     break
             await asyncio.sleep(nap)
             nap = min(2 * nap, _LONGEST_NAP)
-        # Only a post that waits cuts off a worker.
-        return await loop.run_in_executor(None, super()._post, *arguments, True)
+
+        # Only a post that waits cuts off a worker. It has a seat of its own, because the loop needs this one.
+        def post_and_wait() -> int:
+            publisher = Publisher(self.bus, codec=self.codec)
+            publisher._options = self._options
+            with publisher:
+                return publisher._post(*arguments, True)
+
+        return await loop.run_in_executor(None, post_and_wait)
 
     # Handlers
 

@@ -2,7 +2,8 @@
 --
 -- A post must not block the worker: it does not wait for seats that must read, which other programs on the bus and
 -- other workers may be. It is refused if there is no room. But only a post that waits cuts off a reader that is
--- stopped. So if such a reader has kept posts out for all of its patience, one post waits for it, for once.
+-- stopped. So if such a reader has kept posts out for all of its patience, one post waits for it, for once, unless its
+-- patience is longer than a second.
 
 local ffi = require "ffi"
 local json = require "resty.seqcast.json"
@@ -31,6 +32,9 @@ local OPTIONS_BYTES = ffi_sizeof("seqcast_post_options")
 local unique_options = ffi_new("seqcast_post_options")
 unique_options.size = OPTIONS_BYTES
 local all_options = ffi_new("seqcast_post_options")
+
+-- In nanoseconds. For a reader with more patience, no post of nginx waits.
+local LONGEST_WAIT = 1e9
 
 local full = ffi_new("seqcast_full")
 -- When posts of this worker began to find no room, or nil.
@@ -104,7 +108,7 @@ end
 
 --- Called when there was no room. Returns true if this post is the one that waits.
 local function waits_for_once()
-  if C.seqcast_error_full(full) ~= 1 or full.own == 1 then
+  if C.seqcast_error_full(full) ~= 1 or full.own == 1 or tonumber(full.patience_ns) > LONGEST_WAIT then
     return false
   end
   local time = now()
