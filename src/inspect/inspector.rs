@@ -9,6 +9,7 @@ use super::claims::{self, ClaimEntry, ClaimKind};
 use super::faults::Faults;
 use super::header::Header;
 use super::layout::{self, Region};
+use super::must::{self, MustReader};
 use super::processes::Processes;
 use super::relay::{self, RelayState};
 use super::tail::Tail;
@@ -189,6 +190,16 @@ impl Inspector {
     pub fn retained(&self) -> Result<Vec<Retained>> {
         let (table, clock) = (self.segment.table(), HostClock::of_this_process());
         TableLookup { segment: &self.segment, table: table.as_ref(), clock }.all(|_| Ok(()))
+    }
+
+    /// Returns the readers that [must read](crate::WorkerOptions::must_read), by seat: for which of them posts wait,
+    /// and which of them have words that no reader stores.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::System`] if the system does not tell if a process holds a seat.
+    pub fn must_readers(&self) -> Result<Vec<MustReader>> {
+        must::of(&self.segment)
     }
 
     /// Returns the state of the segment's relay.

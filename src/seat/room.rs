@@ -56,7 +56,7 @@ impl Held {
 }
 
 /// Returns how long a post waits for the reader of `seat`, in nanoseconds. The word may be hostile.
-fn patience_ns(segment: &Segment, seat: u16) -> u64 {
+pub(crate) fn patience_ns(segment: &Segment, seat: u16) -> u64 {
     segment.musts().patience(seat).min(segment.geometry().most_patience)
 }
 

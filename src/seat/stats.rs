@@ -9,6 +9,7 @@ use crate::protocol::bucket::Bucket;
 use crate::protocol::retained::{SlotCopy, SlotLook, Span};
 use crate::seat::holder::Hold;
 use crate::seat::holding::left_of;
+use crate::seat::room::patience_ns;
 use crate::seat::words::SeatWords;
 use crate::seat::{NO_CURSOR, label_of};
 use crate::segment::Segment;
@@ -484,7 +485,7 @@ impl WorkerStats {
             lag: cursor.map_or(0, |cursor| next_id.saturating_sub(cursor)),
             last_poll,
             reserved: segment.ring().reserved_by(seat),
-            must_read: (!must.is_off()).then(|| Duration::from_nanos(count!(reading.patience))),
+            must_read: (!must.is_off()).then(|| Duration::from_nanos(patience_ns(segment, seat))),
             unread: if must.is_off() { 0 } else { next_id.saturating_sub(count!(reading.need)) },
             is_cut_off: must.is_cut(),
             cut_off: count!(reading.cut_off),

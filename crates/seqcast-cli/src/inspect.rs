@@ -4,13 +4,13 @@ mod layout;
 
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use seqcast::inspect::Inspector;
+use seqcast::inspect::{Inspector, MustReader};
 
 use crate::args::InspectArgs;
 use crate::exit::{Exit, Failure};
-use crate::output::{Output, Tone};
+use crate::output::{Output, Tone, printable};
 use crate::units::{bytes, grouped, long_duration, per_second, rfc3339, short_rate};
 
 pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
@@ -24,6 +24,7 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
     let rate = per_second(stats.next_id.saturating_sub(before), started.elapsed());
     let holds = (rate > 0.0).then(|| stats.sizes.capacity as f64 / rate);
     let (header, sizes, faults) = (inspector.header(), stats.sizes, inspector.faults());
+    let must_readers = inspector.must_readers()?;
     let live = stats.workers.iter().filter(|worker| worker.alive).count();
     let dead = stats.workers.len() - live;
 
@@ -69,6 +70,7 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
             "holds_seconds": holds,
             "live_workers": live,
             "dead_seats": dead,
+            "must_readers": must_readers.iter().map(must_reader).collect::<Vec<_>>(),
             "claims_held": stats.claims_held,
             "retained": stats.retained,
             "retaining": stats.retaining,
@@ -120,6 +122,9 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
         },
     )?;
     row("workers", format!("{live} of {} seats; {dead} with a dead holder", sizes.seats))?;
+    for (i, reader) in must_readers.iter().enumerate() {
+        row(if i == 0 { "must read" } else { "" }, told_of(reader))?;
+    }
     row("claims", format!("{} held, room for {} keys", grouped(stats.claims_held), grouped(most)))?;
     row(
         "retained",
@@ -156,4 +161,37 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
         ),
     )?;
     Ok(Exit::Fine)
+}
+
+/// A reader that posts wait for.
+fn must_reader(reader: &MustReader) -> Value {
+    json!({
+        "seat": reader.seat,
+        "pid": reader.pid,
+        "label": reader.label,
+        "alive": reader.alive,
+        "patience_seconds": reader.patience.as_secs_f64(),
+        "unread": reader.unread,
+        "holds_up": reader.holds_up,
+        "is_cut_off": reader.is_cut_off,
+        "fault": reader.fault,
+    })
+}
+
+fn told_of(reader: &MustReader) -> String {
+    let state = match reader {
+        MustReader { fault: Some(fault), .. } => fault,
+        MustReader { alive: false, .. } => "dead: no post waits",
+        MustReader { is_cut_off: true, .. } => "cut off: no post waits until it reads on",
+        MustReader { holds_up: true, .. } => "posts wait for it now",
+        _ => "it keeps up",
+    };
+    format!(
+        "seat {} (pid {} {:?}), {} unread, posts wait for up to {:?}: {state}",
+        reader.seat,
+        reader.pid,
+        printable(&reader.label),
+        grouped(reader.unread),
+        reader.patience
+    )
 }

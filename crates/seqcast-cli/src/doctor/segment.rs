@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 
-use seqcast::inspect::{Inspector, Listed, Namespaces, OpenBy, Processes, Seen};
+use seqcast::inspect::{Inspector, Listed, MustReader, Namespaces, OpenBy, Processes, Seen};
 use seqcast::{Cause, Error, Start, Stats};
 
 use super::{Cure, Finding};
@@ -86,6 +86,7 @@ fn inside(name: &str, inspector: &Inspector) -> Vec<Finding> {
     findings.extend(unlocked(name, &stats));
     findings.extend(unused(name, &stats, &processes));
     findings.extend(laggards(name, &stats));
+    findings.extend(must_readers(name, inspector));
     findings.extend(kept_by_children(name, &stats, &processes));
     findings.extend(read_locks(name, &stats, &processes));
     findings.extend(strays(name, &processes));
@@ -230,6 +231,47 @@ fn laggards(name: &str, stats: &Stats) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Readers that hold posts up, or have held them up, and words that say so of no reader.
+fn must_readers(name: &str, inspector: &Inspector) -> Vec<Finding> {
+    let finding = |reader: MustReader| {
+        let MustReader { seat, pid, unread, patience, .. } = reader;
+        let who = format!("seat {seat} (pid {pid} {:?})", printable(&reader.label));
+        if let Some(fault) = reader.fault {
+            return Some(Finding::trouble(
+                "must_read",
+                name,
+                format!("posts are told to wait for {who}, and {fault}: no worker has written that"),
+                format!(
+                    "find the other process that writes to /dev/shm{name}; each post waits for at most {patience:?}"
+                ),
+            ));
+        }
+        if reader.holds_up {
+            return Some(Finding::trouble(
+                "held_up",
+                name,
+                format!("posts wait for {who}, which must read and has {unread} ids unread"),
+                format!(
+                    "let it poll more often, continue it or end it, or create the segment with more .capacity(); each \
+                     post waits for at most {patience:?}"
+                ),
+            ));
+        }
+        (reader.alive && reader.is_cut_off).then(|| {
+            Finding::note(
+                "cut_off",
+                name,
+                format!("{who} must read, did not within {patience:?}, and is not waited for until it reads on"),
+                "let it poll more often, or raise must_read or .capacity(); what it misses is reported to it",
+            )
+        })
+    };
+    match inspector.must_readers() {
+        Ok(readers) => readers.into_iter().filter_map(finding).collect(),
+        Err(error) => vec![unreadable(name, &error)],
+    }
 }
 
 fn unused(name: &str, stats: &Stats, processes: &Processes) -> Option<Finding> {

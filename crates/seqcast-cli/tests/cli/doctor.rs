@@ -3,7 +3,10 @@
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
+use std::time::Duration;
 
+use seqcast::WorkerOptions;
+use seqcast::inspect::Inspector;
 use serde_json::{Value, json};
 
 use crate::support::{Name, Run, WorkerProcess, eventually, run, seqcast, seqcast_on_all, seqcast_until, small};
@@ -401,4 +404,43 @@ fn the_relay_of_a_segment_is_looked_at() {
     assert!(has(&doctor(&name, &[]).expect(1), "relay_down"));
     drop((reader, poster));
     assert!(has(&doctor(&name, &[]).expect(0), "relay_left"));
+}
+
+#[test]
+fn g17_a_reader_that_holds_posts_up_is_named() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let name = Name::new("doctor-must-read");
+    let bus = small().capacity(64).most_patience(HOUR).create(&name).unwrap();
+    let options = WorkerOptions::new().announce(false);
+    let mut reader = bus.subscribe_with(&options.clone().label("ledger").must_read(HOUR)).unwrap();
+    let mut publisher = bus.publisher_with(&options).unwrap();
+    let of =
+        |code: &str| findings(&doctor(&name, &[])).into_iter().find(|(found, _)| found == code).map(|(_, row)| row);
+    let inspected = || seqcast(&["inspect", &name, "--sample", "1ms", "--format", "json"]).expect(0).json();
+    for _ in 0..64 {
+        publisher.post(("s", "e"), "").unwrap();
+    }
+    let found = of("held_up").unwrap();
+    assert!(found["what"].as_str().unwrap().contains("(pid "), "{found}");
+    assert!(found["what"].as_str().unwrap().contains("\"ledger\"), which must read and has 64 ids unread"), "{found}");
+    let shown = &inspected()["must_readers"][0];
+    assert_eq!((&shown["holds_up"], &shown["unread"], &shown["fault"]), (&json!(true), &json!(64), &Value::Null));
+    let told = seqcast(&["inspect", &name, "--sample", "1ms"]).expect(0).stdout;
+    assert!(told.contains("\"ledger\"), 64 unread, posts wait for up to 3600s: posts wait for it now"), "{told}");
+    assert!(reader.try_next().unwrap().is_some());
+    assert!(of("held_up").is_none());
+    // Words that no reader stores: an id that is not taken, and a flag of a seat that nobody has.
+    let inspector = Inspector::open(&name).unwrap();
+    let regions = inspector.regions();
+    let region = |name: &str| regions.iter().find(|region| region.name == name).unwrap();
+    let need = seqcast::inspect::fields().into_iter().find(|field| (field.region, field.name) == ("seat", "need"));
+    write_through(&name, &u64::MAX.to_le_bytes(), region("seats").offset as usize + need.unwrap().offset);
+    let found = of("must_read").unwrap();
+    assert!(found["what"].as_str().unwrap().contains("it has copied ids that are not taken"), "{found}");
+    drop(reader);
+    assert!(of("must_read").is_none() && inspected()["must_readers"] == json!([]));
+    write_through(&name, &5_u64.to_le_bytes(), region("must").offset as usize + 8 * 3);
+    let found = of("must_read").unwrap();
+    assert!(found["what"].as_str().unwrap().contains("its seat has no holder"), "{found}");
+    publisher.post(("s", "e"), "").unwrap();
 }

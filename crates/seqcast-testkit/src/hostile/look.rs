@@ -29,6 +29,11 @@ fn try_look(name: &str) -> seqcast::Result<()> {
     for result in [
         inspector.claims().map(|claims| std::hint::black_box(format!("{claims:?}"))).map(drop),
         inspector.claim_on(ClaimKind::Alone, b"held").map(drop),
+        inspector.must_readers().map(|readers| {
+            let most = std::time::Duration::from_secs(3600);
+            assert!(readers.iter().all(|reader| reader.patience <= most && (reader.alive || !reader.holds_up)));
+            std::hint::black_box(format!("{readers:?}"));
+        }),
         retained(&inspector),
         inspector.claim_on(ClaimKind::Event, b"job").map(drop),
         tail(&inspector, Start::Oldest, true),
