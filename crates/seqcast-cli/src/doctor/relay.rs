@@ -140,7 +140,8 @@ mod tests {
         let found = |relay: &RelayState| codes(&findings("/x", relay, 64));
         assert_eq!(found(&look()), [""; 0], "a segment without a relay");
         let (reader, poster) = bus.relay(&RelayOptions::new()).unwrap().split();
-        (reader.beat(), poster.beat());
+        reader.beat();
+        poster.beat();
         assert_eq!(found(&look()), [""; 0], "a relay that starts");
         for (health, code) in
             [(Health::Up, None), (Health::Degraded, Some("relay_degraded")), (Health::Down, Some("relay_down"))]

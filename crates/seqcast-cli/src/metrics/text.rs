@@ -337,7 +337,8 @@ mod tests {
         assert!(!text().contains("seqcast_relay"), "{}", text());
         let (reader, poster) = bus.relay(&RelayOptions::new()).unwrap().split();
         reader.set_sent(0);
-        (reader.beat(), poster.beat());
+        reader.beat();
+        poster.beat();
         fixture::worker(&bus, "web").post(("a", "b"), "").unwrap();
         let has = |name: &str, more: &str, value: &str| {
             let line = format!("{name}{{segment=\"{}\"{more}}} {value}", bus.name());

@@ -461,7 +461,8 @@ mod tests {
         let bus = fixture::bus("top-relay");
         let inspector = fixture::inspector(&bus);
         let (reader, poster) = bus.relay(&seqcast::relay::RelayOptions::new()).unwrap().split();
-        (reader.beat(), poster.beat());
+        reader.beat();
+        poster.beat();
         let word = |relay: &RelayState| relay_word(relay, 64).0;
         for (health, expected) in
             [(Health::Starting, "starting"), (Health::Up, "up"), (Health::Degraded, "degraded"), (Health::Down, "down")]
