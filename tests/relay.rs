@@ -567,6 +567,33 @@ alone! {
         assert_eq!((value(), poster.seen(THERE)), (Some(b"left".to_vec()), Some(5)));
     }
 
+    fn r8_a_key_that_a_host_decides_alone_runs_once_there_and_has_no_place() {
+        let (_name, bus) = bus(&small());
+        let (mut reader, mut poster) = relay(&bus);
+        let worker = bus.join_with(&quiet()).unwrap();
+        let own = bus.origin();
+        let mut seen = 0;
+        let none = ClusterId { timeline: 0, n: 0 };
+        let event = |id: u64| Foreign::new(own, id, none, "s", "mail", b"x").unique(Duration::from_secs(60));
+        for (id, key, runs) in [(1, [7, 8], 1), (2, [7, 8], 1), (3, [7, 9], 2)] {
+            poster.post_alone(&event(id), key).unwrap();
+            worker
+                .poll_with(|event| {
+                    if event.event() == "mail" {
+                        assert_eq!((event.origin(), event.cluster_id()), (Some(own), None));
+                        seen += 1;
+                    }
+                })
+                .unwrap();
+            assert_eq!(seen, runs, "event {id}");
+        }
+        assert_eq!(poster.seen(own), None, "what comes from the stream is not passed over");
+        assert!(all(&mut reader).is_empty(), "it does not travel");
+        assert_error!(poster.post_alone(&foreign(1, b""), [7, 8]), Cause::Option { option: "place", .. });
+        let placed = Foreign::new(own, 4, at(1), "s", "mail", b"x").unique(Duration::from_secs(60));
+        assert_error!(poster.post_alone(&placed, [7, 8]), Cause::Option { option: "place", .. });
+    }
+
     fn r10_typed_values_of_another_format_are_refused() {
         let (_name, bus) = bus(&small());
         let (mut reader, mut poster) = relay(&bus);

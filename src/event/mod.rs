@@ -263,9 +263,10 @@ impl<'a> Event<'a> {
     /// Returns the event's place in the order that all hosts share, if it came through a relay.
     ///
     /// It can be passed to a resource as a fencing token: of two unique events with one key, the later one has the
-    /// greater place, unless the engine between the hosts has lost data.
+    /// greater place, unless the engine between the hosts has lost data. A unique event that the relay of this host has
+    /// [decided alone](crate::relay::RelayPoster::post_alone) has none.
     pub fn cluster_id(&self) -> Option<ClusterId> {
-        self.via().map(|via| via.place)
+        self.via().map(|via| via.place).filter(|place| place.timeline != 0)
     }
 
     fn via(&self) -> Option<Via> {

@@ -26,6 +26,12 @@ pub struct Options {
     pub stream_bytes: u64,
     /// The shortest time between two reads. `None`: by the number of hosts.
     pub read_interval: Option<Duration>,
+    /// What becomes of a unique event while the engine cannot be reached.
+    pub unique_offline: UniqueOffline,
+    /// How long a unique event waits for the engine before this host decides alone, with [`UniqueOffline::Local`].
+    pub unique_patience: Duration,
+    /// How many replicas must have the claim of a unique event before it runs.
+    pub claim_replicas: u32,
     /// What people call the host.
     pub host: String,
     /// The longest time for which a stopping relay sends what it has read.
@@ -41,10 +47,23 @@ impl Default for Options {
             catch_up: None,
             stream_bytes: 64 << 20,
             read_interval: None,
+            unique_offline: UniqueOffline::Fail,
+            unique_patience: Duration::from_secs(2),
+            claim_replicas: 0,
             host: "unnamed".into(),
             drain: Duration::from_secs(2),
         }
     }
+}
+
+/// What becomes of a unique event while the engine cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UniqueOffline {
+    /// It waits for its ttl, and is then told as missed.
+    Fail,
+    /// Each host decides alone: one of its workers runs it.
+    Local,
 }
 
 /// Why a relay has ended.
@@ -206,6 +225,12 @@ impl Context {
     /// The engine is not there.
     pub fn lost(&self, way: Way) {
         self.half(way).answered.store(0, Ordering::Relaxed);
+    }
+
+    /// Returns `true` if the engine does not answer as it should.
+    pub fn is_away(&self, way: Way) -> bool {
+        let half = self.half(way);
+        half.refused.load(Ordering::Relaxed) || half.answered.load(Ordering::Relaxed) == 0
     }
 
     /// Returns `true` if all loops have turned within `time`.

@@ -4,6 +4,7 @@
 //! that is where the effect is. So a relay that is killed anywhere has a successor that continues exactly.
 
 mod restore;
+mod unique;
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use crate::chain::{Added, Chain};
 use crate::context::{Context, Way};
 use crate::engine::{Down, Engine, EngineError, Entry, Follows, Position, Tip};
 use crate::follow::{Standing, standing};
+use crate::queue::Queue;
 
 /// A read that gets nothing returns after this time, and then the end of the stream is compared with the position.
 const IDLE: Duration = Duration::from_secs(1);
@@ -33,6 +35,7 @@ const DENIED_WAIT: Duration = Duration::from_secs(30);
 pub(crate) struct Receiver<'a> {
     context: &'a Context,
     engine: &'a dyn Engine,
+    queue: &'a Queue,
     poster: RelayPoster,
     own: Origin,
     catch_up: u64,
@@ -67,7 +70,7 @@ impl From<seqcast::Error> for Stop {
 }
 
 impl<'a> Receiver<'a> {
-    pub fn new(poster: RelayPoster, engine: &'a dyn Engine, context: &'a Context) -> Receiver<'a> {
+    pub fn new(poster: RelayPoster, engine: &'a dyn Engine, queue: &'a Queue, context: &'a Context) -> Receiver<'a> {
         let (own, half) = (poster.origin(), poster.capacity() / 2);
         let catch_up = context.options.catch_up.unwrap_or(half);
         let now = Instant::now();
@@ -76,6 +79,7 @@ impl<'a> Receiver<'a> {
         Receiver {
             context,
             engine,
+            queue,
             poster,
             own,
             catch_up,
@@ -113,6 +117,7 @@ impl<'a> Receiver<'a> {
             let end = Instant::now() + wait;
             while Instant::now() < end && !self.context.is_stopping() {
                 self.turn();
+                self.decide_alone()?;
                 self.context.wait(NAP.min(end.saturating_duration_since(Instant::now())));
             }
         }
@@ -162,6 +167,7 @@ impl<'a> Receiver<'a> {
                 return Err(Stop::Asked);
             }
             self.turn();
+            self.decide_alone()?;
             self.compare_if_due(&position, &mut *down)?;
             let since = self.last_read.elapsed();
             if let Some(early) = self.context.read_interval().checked_sub(since).filter(|early| !early.is_zero()) {
@@ -350,6 +356,9 @@ impl<'a> Receiver<'a> {
 
     fn event(&mut self, origin: Origin, place: ClusterId, event: &Event<'_>, down: &mut dyn Down) -> Result<(), Stop> {
         let foreign = foreign(origin, place, event);
+        if event.unique.is_some() && !self.is_safe(origin, event.id, down)? {
+            return self.tell(origin, event.id, Some(1), MissedReason::Undecided, down);
+        }
         match self.patiently(down, |poster| poster.post(&foreign)) {
             Ok(true) => {
                 self.context.metrics.posted.inc();

@@ -298,6 +298,14 @@ pub trait Down: Send {
     /// [`EngineError`]. The connection must then be dropped.
     fn read(&mut self, after: &Position, wait: Duration) -> Result<Vec<Entry>, EngineError>;
 
+    /// Returns how many replicas of the engine have everything that was appended before, once they are `least`, or
+    /// after the time `most`.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`]. The connection must then be dropped.
+    fn replicated(&mut self, least: u32, most: Duration) -> Result<u64, EngineError>;
+
     /// Returns a part of what is retained. `from` is 0, or where the part before said that the next one begins. A value
     /// that is there from the first part to the last one is in one of them.
     ///

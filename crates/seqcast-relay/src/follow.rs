@@ -188,6 +188,15 @@ mod tests {
     }
 
     #[test]
+    fn r6_another_timeline_is_a_break_wherever_it_ends() {
+        let own = Position { timeline: 100, seq: 5, chain: Chain(7), n: 6 };
+        for seq in [0, 5, 6, 50] {
+            let tip = Position { timeline: 101, seq, n: seq + 1, ..own };
+            assert_eq!(standing(&own, &tip), Standing::Break, "{tip:?}");
+        }
+    }
+
+    #[test]
     fn r6_a_fork_that_has_outgrown_its_reader_is_noticed_by_its_chain_alone() {
         let mut stream = Stream { clock: 100, ..Stream::default() };
         (1..=10).for_each(|next| stream.append(Added { origin: 7, next, count: 1 }));

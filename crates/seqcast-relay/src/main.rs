@@ -15,7 +15,7 @@ use std::time::Duration;
 use clap::Parser;
 use seqcast::relay::{Relay, RelayOptions};
 use seqcast::{Bus, ErrorKind};
-use seqcast_relay::context::{Context, End, Options};
+use seqcast_relay::context::{Context, End, Options, UniqueOffline};
 use seqcast_relay::engine::redis::Redis;
 use seqcast_relay::engine::{Engine, EngineError};
 use seqcast_relay::log::Log;
@@ -123,7 +123,6 @@ fn run(args: &RunArgs) -> Result<(), Failure> {
 }
 
 fn options(args: &RunArgs) -> Options {
-    let args::Offline::Fail = args.unique_offline;
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     Options {
         sources: args.sources.clone(),
@@ -132,6 +131,12 @@ fn options(args: &RunArgs) -> Options {
         catch_up: args.catch_up,
         stream_bytes: args.stream_bytes as u64,
         read_interval: args.read_interval,
+        unique_offline: match args.unique_offline {
+            args::Offline::Fail => UniqueOffline::Fail,
+            args::Offline::Local => UniqueOffline::Local,
+        },
+        unique_patience: args.unique_patience,
+        claim_replicas: args.claim_replicas,
         host: args.host.clone().unwrap_or_else(|| host.trim().to_owned()),
         ..Options::default()
     }

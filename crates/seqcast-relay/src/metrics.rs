@@ -100,7 +100,7 @@ const SKIPPED: [&str; 3] = ["own", "seen", "unique"];
 const NOT_RELAYED: [&str; 4] = ["retained", "retained_full", "too_large", "unique"];
 const MISSED: [&str; 7] = ["catch_up", "engine_lost", "format", "origin_lapped", "too_large", "trimmed", "undecided"];
 const REFUSED: [&str; 8] = ["chain", "entry", "field", "length", "name", "order", "retained", "version"];
-const CLAIMS: [&str; 3] = ["held", "undecided", "won"];
+const CLAIMS: [&str; 5] = ["alone", "held", "undecided", "unreplicated", "won"];
 
 impl Metrics {
     /// Every series is there from the start, so that the first increase of one is an increase.

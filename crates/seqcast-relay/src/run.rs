@@ -41,7 +41,7 @@ pub fn run(bus: &Bus, relay: Relay, engine: &dyn Engine, context: &Context, mut 
             });
             queue.end_sending();
         });
-        threads.spawn(|| guarded(context, || Receiver::new(poster, engine, context).run()));
+        threads.spawn(|| guarded(context, || Receiver::new(poster, engine, &queue, context).run()));
         while !context.wait(Duration::from_millis(100)) {
             each();
             if !bus.is_current().unwrap_or(true) {

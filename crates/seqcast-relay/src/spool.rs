@@ -274,6 +274,31 @@ impl Spool {
         expired
     }
 
+    /// Lets this host decide about unique events that wait for longer than `patience` or their ttl, and are not under
+    /// way: `post` posts a batch of one of them here. After that only its key is taken. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// That of `post`. The event is then not decided.
+    pub fn decide_alone<E>(
+        &mut self,
+        now: Instant,
+        patience: Duration,
+        mut post: impl FnMut(&[u8], Claim) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let mut decided = 0;
+        for item in self.items.range_mut(self.under_way..).filter(|item| !item.decided) {
+            let Some(claim) = item.claim else { continue };
+            if now.saturating_duration_since(item.since) < patience.min(claim.ttl) {
+                continue;
+            }
+            post(&[&batch::head(self.origin, 1), &*item.record].concat(), claim)?;
+            item.decided = true;
+            decided += 1;
+        }
+        Ok(decided)
+    }
+
     /// How long the oldest item has waited.
     pub fn age(&self) -> Duration {
         self.items.front().map_or(Duration::ZERO, |item| item.since.elapsed())

@@ -324,6 +324,10 @@ impl Down for DownBetween<'_> {
         self.down.read(after, wait)
     }
 
+    fn replicated(&mut self, least: u32, most: Duration) -> Result<u64, EngineError> {
+        self.down.replicated(least, most)
+    }
+
     fn retained(&mut self, from: u64) -> Result<RetainedPart, EngineError> {
         if let Some(before) = self.before.take() {
             before();

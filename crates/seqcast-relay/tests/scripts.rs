@@ -244,8 +244,8 @@ fn scripts_that_were_flushed_and_a_key_of_another_type_are_errors_and_change_not
 /// The rule that `docs/relay.md` gives.
 const RULE: &str = "~{test}:* resetchannels +evalsha +eval +script|load +xread +xadd +xrevrange +xtrim +xlen \
                     +xinfo|stream +exists +type +hget +hset +hdel +hmget +hgetall +hexists +hlen \
-                    +hscan +zadd +zrem +zcard +zscore +zrangebyscore +zpopmin +set +time +memory|usage +ping +hello \
-                    +auth +select";
+                    +hscan +zadd +zrem +zcard +zscore +zrangebyscore +zpopmin +set +wait +time +memory|usage +ping \
+                    +hello +auth +select";
 
 #[test]
 #[ignore = "needs a server: crates/seqcast-relay/tests/run"]
@@ -273,6 +273,7 @@ fn the_documented_rule_for_users_suffices_and_a_smaller_one_is_denied() {
     let mut down = server.redis().down().unwrap();
     assert_eq!(down.tip(true).unwrap().position.n, 6);
     assert_eq!(down.read(&Position::START, Duration::from_millis(1)).unwrap(), []);
+    assert_eq!(down.replicated(0, Duration::from_millis(1)), Ok(0));
     assert_eq!(down.retained(0).unwrap().values.len(), 2);
     assert_eq!(up.trim(1).unwrap(), 0);
     assert_eq!(down.retained(0).unwrap().values.len(), 1);

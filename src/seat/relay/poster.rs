@@ -192,6 +192,34 @@ impl RelayPoster {
         Ok(true)
     }
 
+    /// Posts a unique event of this host without the engine: the relay decides alone, because it cannot ask. `key` is
+    /// that of the [request](crate::relay::OutgoingUnique::key). One worker of this host runs it. Until its ttl ends,
+    /// no other event that is posted by this call with this key runs here. Its place must be 0-0, and its
+    /// [`cluster_id`](crate::Event::cluster_id) is `None`. Returns its id.
+    ///
+    /// Other hosts know nothing of it. The call does not look at what was posted before, and notes nothing: the
+    /// successor of a relay that is killed may decide again and, if the engine is there, not alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](RelayPoster::post); [`ErrorKind::Option`] if the event is not unique, or has a place.
+    pub fn post_alone(&mut self, event: &Foreign<'_>, key: [u64; 2]) -> Result<u64> {
+        self.hold.check()?;
+        self.beat();
+        let (Some(ttl), ClusterId { timeline: 0, n: 0 }) = (event.unique, event.place) else {
+            let rule = "an event that one host decides alone is unique and has no place";
+            return Err(Error::option("place", event.place, rule));
+        };
+        let via = event.via().bytes();
+        let mut posting = self.posting(event, &via)?;
+        let bytes = [*b"alone...", key[0].to_le_bytes(), key[1].to_le_bytes()].concat();
+        let key = self.hold.segment.unique_hash().hash(Domain::Places, &bytes)?;
+        posting.0.keyed = Keyed::Unique(UniqueKey { key, ttl_ns: ttl_ns(ttl)? });
+        let id = self.writer.post(&posting.0, &mut Posting::default())?;
+        self.hold.region.add(relay_word!(down.posted), 1);
+        Ok(id)
+    }
+
     /// Brings what is retained here under a key up to date, from a copy of what is retained between the hosts instead
     /// of from the stream. The copy must be read after the [position](RelayPoster::position) was stored. Returns
     /// `false`, and posts nothing, if

@@ -42,7 +42,8 @@ impl Receiver<'_> {
         Ok(())
     }
 
-    fn compare_all(&mut self, down: &mut dyn Down) -> Result<(), Stop> {
+    /// Reads the whole copy.
+    pub(super) fn compare_all(&mut self, down: &mut dyn Down) -> Result<(), Stop> {
         let (mut from, mut restored, mut refused) = (0, 0, None);
         loop {
             let part = down.retained(from)?;

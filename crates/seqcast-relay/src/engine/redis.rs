@@ -6,6 +6,7 @@
 //! | `{NAME}:m` | hash | `g` timeline, `c` chain of the last entry, `n` number of the next event, `x` lost timeline |
 //! | `{NAME}:o` | hash | for each origin: session, next id, time of the last append, version of batches, host |
 //! | `{NAME}:c:KEY` | string | the event that holds the cluster's key, until its ttl ends |
+//! | `{NAME}:w` | string | nothing: it is written so that a wait for the replicas has something to wait for |
 //! | `{NAME}:r` | hash | for each retained key: timeline, number, time in ms, and the batch with its last event |
 //! | `{NAME}:t` | sorted set | clears in `{NAME}:r`, and when they may be forgotten |
 //! | `{NAME}:e` | sorted set | values in `{NAME}:r` with a ttl, and when it ends |
@@ -34,6 +35,7 @@ struct Keys {
     meta: String,
     origins: String,
     claims: String,
+    written: String,
     retained: String,
     cleared: String,
     ends: String,
@@ -63,7 +65,8 @@ impl Redis {
     pub fn new(address: Address, name: &str, most_entries: u64) -> Redis {
         let key = |part: &str| format!("{{{name}}}:{part}");
         let (stream, meta, origins, claims) = (key("s"), key("m"), key("o"), key("c:"));
-        let keys = Keys { stream, meta, origins, claims, retained: key("r"), cleared: key("t"), ends: key("e") };
+        let (retained, cleared, ends, written) = (key("r"), key("t"), key("e"), key("w"));
+        let keys = Keys { stream, meta, origins, claims, written, retained, cleared, ends };
         let most = Most { entries: most_entries, retained_keys: RETAINED_KEYS };
         Redis { address, keys, most, moved: Mutex::new(None) }
     }

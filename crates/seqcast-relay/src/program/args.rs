@@ -68,10 +68,16 @@ pub struct RunArgs {
     /// The shortest time between two reads. Default: 0 up to 50 hosts, then one more millisecond for each 50 hosts.
     #[arg(long, value_name = "MS", value_parser = parse_millis)]
     pub read_interval: Option<Duration>,
-    /// What becomes of a unique event of post_cluster_unique while the server cannot be reached: it waits for its ttl,
-    /// and is then reported as missed.
+    /// What becomes of a unique event of post_cluster_unique while the server cannot be reached.
     #[arg(long, value_enum, default_value_t = Offline::Fail)]
     pub unique_offline: Offline,
+    /// How long a unique event waits for the server before `--unique-offline local` takes effect.
+    #[arg(long, value_name = "MS", default_value = "2000", value_parser = parse_millis)]
+    pub unique_patience: Duration,
+    /// A unique event runs only if so many replicas of the server have its claim within 100 ms. If they have not, it is
+    /// reported as missed on its host, and no host runs it.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub claim_replicas: u32,
     /// Serve metrics for Prometheus at /metrics of this address, which must belong to this host only.
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<Listen>,
@@ -79,7 +85,10 @@ pub struct RunArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Offline {
+    /// It waits for its ttl, and is then reported as missed.
     Fail,
+    /// Each host decides alone: one of its workers runs it, so it may run once on each host.
+    Local,
 }
 
 #[derive(Debug, Args)]

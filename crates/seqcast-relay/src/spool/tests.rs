@@ -220,3 +220,33 @@ proptest! {
         prop_assert_eq!(spool.bytes(), 0);
     }
 }
+
+#[test]
+fn r8_a_host_decides_alone_what_waits_too_long_and_is_not_under_way() {
+    let mut spool = spool(0);
+    for item in [unique(0), unique(1), plain(2), unique(3)] {
+        spool.push(item);
+    }
+    let first = spool.cut().unwrap();
+    assert_eq!(ids(&first), [0]);
+    let patience = Duration::from_secs(2);
+    let mut posted = Vec::new();
+    let mut decide = |spool: &mut Spool, seconds, fails| {
+        spool.decide_alone(Instant::now() + Duration::from_secs(seconds), patience, |body, claim| {
+            posted.push((Batch::parse(body).unwrap().last(), claim.key[1]));
+            if fails { Err(()) } else { Ok(()) }
+        })
+    };
+    assert_eq!(decide(&mut spool, 0, false), Ok(0));
+    // The first one is perhaps decided by the server already.
+    assert_eq!(decide(&mut spool, 3, true), Err(()));
+    assert_eq!(decide(&mut spool, 3, false), Ok(2));
+    assert_eq!(decide(&mut spool, 9, false), Ok(0), "each is decided once");
+    assert_eq!(posted, [(1, 1), (1, 1), (3, 3)]);
+    // The connection is there again: only the keys are taken.
+    assert_eq!(spool.rewind(1), None);
+    let cuts: Vec<_> = std::iter::from_fn(|| spool.cut()).collect();
+    assert_eq!(cuts.iter().map(ids).collect::<Vec<_>>(), [vec![], vec![2], vec![]]);
+    assert!(cuts[0].claim.is_some() && cuts[2].claim.is_some());
+    assert_eq!(spool.expire(Instant::now() + TTL * 2, |id| event(id, b"")), 0);
+}

@@ -51,6 +51,18 @@ impl Down for RedisDown {
         }
     }
 
+    fn replicated(&mut self, least: u32, most: Duration) -> Result<u64, EngineError> {
+        self.link.wait_at_most(most + ANSWER)?;
+        // WAIT waits for what its own connection has written, and with that for everything before.
+        self.link.send(cmd("SET").arg(&self.keys.written).arg("").arg("PX").arg(60_000))?;
+        self.link.send(cmd("WAIT").arg(least).arg(u64::try_from(most.as_millis()).unwrap_or(u64::MAX).max(1)))?;
+        self.link.receive()?;
+        match self.link.receive()? {
+            Value::Int(replicas) => Ok(u64::try_from(replicas).unwrap_or(0)),
+            _ => Err(unexpected("WAIT")),
+        }
+    }
+
     fn retained(&mut self, from: u64) -> Result<RetainedPart, EngineError> {
         self.link.wait_at_most(ANSWER)?;
         let mut command = evalsha(RETAINED, &[&self.keys.retained]);
