@@ -221,16 +221,16 @@ alone! {
     }
 
     fn g3_a_worker_that_posts_by_itself_while_it_writes_a_payload_posts_both_whole() {
-        let (_name, bus) = bus(&small().block_size(4096).large(4, 20_000));
+        let (_name, bus) = bus(&small().block_size(6000).large(4, 20_000));
         let (worker, log) = listener(&bus, &quiet());
-        for len in [1024, 3_000, 4_000, 15_000, 25_000] {
+        for len in [1024, 4_000, 5_000, 15_000, 25_000] {
             let fill = |sink: &mut Sink<'_>| {
                 sink.put(&payload(1, len)[..len / 3])?;
                 worker.post(("s", "e"), "first")?;
                 sink.put(&payload(1, len)[len / 3..len / 2])?;
-                worker.post_with(("s", "e"), 3_000, |sink| {
+                worker.post_with(("s", "e"), 4_500, |sink| {
                     worker.post(("s", "e"), "second")?;
-                    sink.put(&payload(2, 3_000))
+                    sink.put(&payload(2, 4_500))
                 })?;
                 assert_eq!(poll(&worker), (3, 0));
                 sink.put(&payload(1, len)[len / 2..])
@@ -238,7 +238,7 @@ alone! {
             worker.post_with(("s", "e"), len, fill).unwrap();
             assert_eq!(poll(&worker), (1, 0));
             let seen: Vec<_> = log.drain().into_iter().map(|seen| seen.bytes).collect();
-            let expected = [b"first".to_vec(), b"second".to_vec(), payload(2, 3_000), payload(1, len)];
+            let expected = [b"first".to_vec(), b"second".to_vec(), payload(2, 4_500), payload(1, len)];
             assert!(seen == expected, "{len} bytes");
             // What fails in the middle gives the block back.
             let fails = |sink: &mut Sink<'_>| {
@@ -252,8 +252,8 @@ alone! {
     }
 
     fn g8_a_worker_that_leaves_while_a_payload_is_written_posts_nothing() {
-        let (_name, bus) = bus(&small().block_size(4096));
-        for len in [100, 3_000] {
+        let (_name, bus) = bus(&small().block_size(8192));
+        for len in [100, 6_000] {
             let (worker, next) = (bus.join_with(&quiet()).unwrap(), bus.next_id());
             let mut successor = None;
             let left = worker.post_with(("s", "e"), len, |sink| {
@@ -265,7 +265,7 @@ alone! {
                 other.post(("s", "e"), "of the successor")?;
                 successor = Some(other);
                 let rest = sink.put(&payload(1, len)[len / 2..]);
-                assert!(len < 1024 || rest.is_err_and(|error| error.kind() == ErrorKind::Left));
+                assert!(len < 4096 || rest.is_err_and(|error| error.kind() == ErrorKind::Left));
                 Ok(())
             });
             assert!(left.is_err());
@@ -275,7 +275,7 @@ alone! {
     }
 
     fn g7_a_process_that_is_killed_while_it_writes_a_payload_leaves_a_block_that_its_successor_uses() {
-        let (_name, bus) = bus(&small().block_size(4096).large(4, 40_000));
+        let (_name, bus) = bus(&small().block_size(6000).large(4, 40_000));
         let (worker, log) = listener(&bus, &quiet());
         for round in 0..6 {
             let name = bus.name().to_owned();
@@ -286,7 +286,7 @@ alone! {
                 };
                 let bus = Bus::open(&name).unwrap();
                 let worker = bus.join_with(&quiet()).unwrap();
-                let len = [2_000, 15_000][round % 2];
+                let len = [5_000, 15_000][round % 2];
                 match round / 2 {
                     0 => drop(worker.post_with(("s", "e"), len, |sink| {
                         sink.put(&payload(1, len / 2))?;
@@ -329,17 +329,17 @@ alone! {
                 unsafe { libc::_exit(if is_refused { 7 } else { 1 }) };
             }
         };
-        let posted = worker.post_with(("s", "e"), 2_000, |sink| {
-            sink.put(&payload(3, 2_000)[..1_000])?;
+        let posted = worker.post_with(("s", "e"), 12_000, |sink| {
+            sink.put(&payload(3, 12_000)[..6_000])?;
             fork();
-            sink.put(&payload(3, 2_000)[1_000..])
+            sink.put(&payload(3, 12_000)[6_000..])
         });
         is_child(&posted);
         let page = worker.post(Page::TOPIC, &Page::of(4, 20_000, fork));
         is_child(&page);
         assert_eq!((posted.unwrap() + 1, poll(&worker)), (page.unwrap(), (2, 0)));
         let seen: Vec<_> = log.drain().into_iter().map(|seen| seen.bytes).collect();
-        assert!(seen == [payload(3, 2_000), Page::plain(4, 20_000).bytes()]);
+        assert!(seen == [payload(3, 12_000), Page::plain(4, 20_000).bytes()]);
     }
 
     fn g16_a_draft_that_waits_for_room_is_posted_whole_though_others_post_by_its_worker() {

@@ -7,8 +7,32 @@ use super::{Buffer, Put};
 use crate::error::{Error, Result};
 use crate::os::fork::ForkGuard;
 
-/// Small pieces are put together until there are so many bytes.
-const STAGE: usize = 64;
+/// Small pieces are put together until there are so many bytes: a put takes tens of nanoseconds.
+const STAGE: usize = 4 << 10;
+/// A piece that is at least as long is put by itself.
+const LONG_PIECE: usize = 1 << 10;
+
+/// Puts what is in `stage`, and then `bytes`, except for what is kept in `stage`.
+fn put_long(to: &mut dyn Put, stage: &mut Buffer, bytes: &[u8]) -> Result<()> {
+    let missing = stage.len().next_multiple_of(8) - stage.len();
+    let (first, rest) = bytes.split_at(missing.min(bytes.len()));
+    stage.extend_from_slice(first);
+    if !stage.len().is_multiple_of(8) {
+        // `bytes` are too few to complete the last word.
+        return Ok(());
+    }
+    if !stage.is_empty() {
+        to.put(stage, rest.len())?;
+        stage.clear();
+    }
+    let at_once = if rest.len() < LONG_PIECE { 0 } else { rest.len() / 8 * 8 };
+    let (now, later) = rest.split_at(at_once);
+    if !now.is_empty() {
+        to.put(now, later.len())?;
+    }
+    stage.extend_from_slice(later);
+    Ok(())
+}
 
 /// The place of a payload that is being written, from its beginning to its end: see
 /// [`Publisher::post_with`](crate::Publisher::post_with).
@@ -34,9 +58,8 @@ pub struct Sink<'a> {
 enum To<'a> {
     Place {
         to: &'a mut dyn Put,
-        /// The last bytes that were written, of which `staged` are not put yet.
-        stage: [u8; STAGE],
-        staged: usize,
+        /// The last bytes that were written, which are not put yet.
+        stage: Buffer,
         guard: ForkGuard,
     },
     Buffer(&'a mut Buffer),
@@ -45,7 +68,8 @@ enum To<'a> {
 impl<'a> Sink<'a> {
     /// Writes `len` bytes to `to`, which has room for them, in the process of `guard`.
     pub(crate) fn to_place(to: &'a mut dyn Put, len: usize, guard: ForkGuard) -> Sink<'a> {
-        Sink { to: To::Place { to, stage: [0; STAGE], staged: 0, guard }, len, written: 0, is_overfull: false }
+        let stage = Buffer::with_capacity(len.min(STAGE) + 8);
+        Sink { to: To::Place { to, stage, guard }, len, written: 0, is_overfull: false }
     }
 
     /// Writes `len` bytes to `buffer`, which is empty.
@@ -88,20 +112,13 @@ impl<'a> Sink<'a> {
         }
         match &mut self.to {
             To::Buffer(buffer) => buffer.extend_from_slice(bytes),
-            To::Place { to, stage, staged, guard } => {
+            To::Place { to, stage, guard } => {
                 // A child has the parent's private block in its memory, too.
                 guard.check()?;
-                let (first, rest) = bytes.split_at(bytes.len().min(STAGE - *staged));
-                stage[*staged..*staged + first.len()].copy_from_slice(first);
-                *staged += first.len();
-                if *staged == STAGE {
-                    to.put(stage, 0)?;
-                    let (whole, rest) = rest.split_at(rest.len() / STAGE * STAGE);
-                    if !whole.is_empty() {
-                        to.put(whole, 0)?;
-                    }
-                    stage[..rest.len()].copy_from_slice(rest);
-                    *staged = rest.len();
+                if stage.len() + bytes.len() <= STAGE {
+                    stage.extend_from_slice(bytes);
+                } else {
+                    put_long(*to, stage, bytes)?;
                 }
             }
         }
@@ -119,7 +136,7 @@ impl<'a> Sink<'a> {
             return Err(Error::option("len", self.len, rule));
         }
         match self.to {
-            To::Place { to, stage, staged, .. } => to.put(&stage[..staged], 0),
+            To::Place { to, stage, .. } => to.put(&stage, 0),
             To::Buffer(_) => Ok(()),
         }
     }

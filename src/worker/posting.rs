@@ -27,7 +27,7 @@ use crate::seat::retain::kept;
 
 /// The size from which on a payload is produced in the private block: a smaller one is copied faster than the lock of
 /// the writer is taken for each of its pieces.
-const LEAST_IN_PLACE: usize = 1024;
+const LEAST_IN_PLACE: usize = 4 << 10;
 
 impl Worker {
     /// Posts an event to all workers, this one included. Returns its id.

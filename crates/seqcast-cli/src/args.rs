@@ -282,6 +282,12 @@ pub struct Expected {
     /// Bytes of a retained event.
     #[arg(long, value_name = "N", requires = "name")]
     pub retained_size: Option<u64>,
+    /// Large blocks.
+    #[arg(long, value_name = "N", requires = "name", requires = "large_size")]
+    pub large: Option<u64>,
+    /// Bytes of a large block.
+    #[arg(long, value_name = "N", requires = "name", requires = "large")]
+    pub large_size: Option<u64>,
     /// Participants at once.
     #[arg(long, value_name = "N", requires = "name")]
     pub seats: Option<u64>,

@@ -20,7 +20,7 @@ pub fn findings(listed: &Listed, expected: &Expected) -> Result<Vec<Finding>, Fa
 }
 
 fn options(expected: &Expected) -> SegmentOptions {
-    let Expected { capacity, block_size, claims, retained, retained_size, seats } = *expected;
+    let Expected { capacity, block_size, claims, retained, retained_size, large, large_size, seats } = *expected;
     let set = |options: SegmentOptions, value: Option<u64>, set: fn(SegmentOptions, u64) -> SegmentOptions| match value
     {
         Some(value) => set(options, value),
@@ -31,5 +31,10 @@ fn options(expected: &Expected) -> SegmentOptions {
     let options = set(options, claims, SegmentOptions::claims);
     let options = set(options, retained, SegmentOptions::retained);
     let options = set(options, retained_size, SegmentOptions::retained_size);
-    set(options, seats, SegmentOptions::seats)
+    let options = set(options, seats, SegmentOptions::seats);
+    match (large, large_size) {
+        (Some(blocks), Some(bytes)) => options.large(blocks, bytes),
+        // One requires the other.
+        _ => options,
+    }
 }

@@ -393,6 +393,25 @@ fn a_segment_with_other_options_than_expected_is_found() {
 }
 
 #[test]
+fn large_blocks_are_checked_counted_and_shown() {
+    let name = Name::new("large");
+    let bus = small().large(4, 1056).create(&name).unwrap();
+    let mut publisher = bus.publisher().unwrap();
+    publisher.post(("s", "e"), [b'L'; 800]).unwrap();
+    let of_size = |blocks: &str| doctor(&name, &["--large", blocks, "--large-size", "1056"]);
+    assert!(findings(&of_size("4").expect(0)).iter().all(|(_, row)| row["level"] == "note"));
+    assert_eq!(the_trouble(&of_size("8").expect(1))["what"], "large is 4 of 1056, not 8 of 1056");
+    // Both, or none.
+    seqcast(&["doctor", &name, "--large", "4"]).expect(2);
+    let metrics = seqcast(&["metrics", &name]).expect(0).stdout;
+    let counted = |line: &str| line.starts_with("seqcast_worker_large_total{") && line.ends_with(" 1.0");
+    assert!(metrics.lines().any(counted), "{metrics}");
+    let tail = seqcast(&["tail", &name, "--from", "oldest", "--no-follow", "--format", "json"]).expect(0).stdout;
+    let large = |line: &str| serde_json::from_str::<Value>(line).unwrap()["large"] == true;
+    assert_eq!(tail.lines().filter(|line| large(line)).count(), 1, "{tail}");
+}
+
+#[test]
 fn the_relay_of_a_segment_is_looked_at() {
     let (name, bus) = Name::segment("relay");
     let _worker = WorkerProcess::join(&name, "web");
