@@ -48,8 +48,11 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
             ),
             2 => (worker.clone(), topic.clone(), key.clone())
                 .prop_map(|(worker, topic, key)| Op::Clear { worker, topic, key }),
-            3 => (worker.clone(), topic, key).prop_map(|(worker, topic, key)| Op::Get { worker, topic, key }),
-            2 => (worker, from, any::<bool>()).prop_map(|(worker, from, resync)| Op::Join { worker, from, resync }),
+            3 => (worker.clone(), topic.clone(), key).prop_map(|(worker, topic, key)| Op::Get { worker, topic, key }),
+            4 => (worker.clone(), topic, 0..120_usize)
+                .prop_map(|(worker, topic, len)| Op::TryPost { worker, topic, len }),
+            3 => (worker, from, any::<bool>(), any::<bool>())
+                .prop_map(|(worker, from, resync, must)| Op::Join { worker, from, resync, must }),
         ],
         1..80,
     )
@@ -61,12 +64,13 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn g1_to_g9_any_operations_do_what_the_model_predicts(
+    fn g1_to_g18_any_operations_do_what_the_model_predicts(
         ops in ops(),
         large in prop_oneof![Just(None), Just(Some((2, 160))), Just(Some((4, 160)))],
         announce in any::<bool>(),
+        must in prop_oneof![Just(0), 0..1_u8 << WORKERS],
     ) {
-        let mut both = Both::new(16, 96, large, announce);
+        let mut both = Both::new(16, 96, large, announce, must);
         for op in &ops {
             both.run(op);
             both.check();

@@ -2,9 +2,9 @@
 //! and each result is compared with the model's prediction. `tests/model.rs` draws the operations with proptest, and
 //! the fuzz target `model` from a fuzzer's bytes.
 //!
-//! The model knows ids, laps, fragments, reservations, claims, retained events and handlers, but no cells, blocks,
-//! buckets, slots or routes. It takes one answer from the bus, because the guarantees leave it open, and checks it as
-//! far as possible: whether a claim is too late to be decided.
+//! The model knows ids, laps, fragments, reservations, claims, retained events, workers that must read and handlers,
+//! but no cells, blocks, buckets, slots or routes. It takes one answer from the bus, because the guarantees leave it
+//! open, and checks it as far as possible: whether a claim is too late to be decided.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -35,6 +35,10 @@ const RESET: usize = usize::MAX;
 const UP_TO_DATE: usize = usize::MAX - 1;
 /// A ttl that has ended before any worker looks.
 const INSTANT: Duration = Duration::from_nanos(1);
+/// How long a post waits for a worker that must read.
+const PATIENCE: Duration = Duration::from_micros(2);
+/// Stands for the reporter in the order of calls. The number of such a call is [`lag_number`].
+const REPORTER: usize = usize::MAX;
 
 pub type Topic = (usize, usize);
 
@@ -73,7 +77,8 @@ pub enum Op {
     Unregister { worker: usize, nth: usize },
     DropOwner { worker: usize, nth: usize },
     Leave { worker: usize },
-    Join { worker: usize, from: From, resync: bool },
+    Join { worker: usize, from: From, resync: bool, must: bool },
+    TryPost { worker: usize, topic: Topic, len: usize },
     Retain { worker: usize, topic: Topic, key: usize, len: usize, lasting: bool },
     Clear { worker: usize, topic: Topic, key: usize },
     Get { worker: usize, topic: Topic, key: usize },
@@ -83,7 +88,7 @@ impl Op {
     /// Draws an operation on a bus that assigns `next_id` next, and on which no event is longer than `longest`.
     pub fn draw(draw: &mut impl Draw, next_id: u64, longest: usize) -> Op {
         let mut below = |bound: usize| draw.below(bound as u64) as usize;
-        let kind = below(40);
+        let kind = below(42);
         let worker = below(WORKERS);
         match kind {
             0..=6 => Op::Post { worker, topic: (below(2), below(2)), len: drawn_len(&mut below, longest) },
@@ -119,8 +124,9 @@ impl Op {
             }
             36 => Op::Clear { worker, topic: (below(2), below(2)), key: below(RETAINED_KEYS.len()) },
             37 | 38 => Op::Get { worker, topic: (below(2), below(2)), key: below(RETAINED_KEYS.len()) },
+            39 | 40 => Op::TryPost { worker, topic: (below(2), below(2)), len: drawn_len(&mut below, longest) },
             _ => {
-                let resync = below(2) > 0;
+                let (resync, must) = (below(2) > 0, below(2) > 0);
                 let from = match below(6) {
                     0 => From::Now,
                     1 => From::Oldest,
@@ -128,10 +134,15 @@ impl Op {
                     3 => From::At(draw.below(next_id + 3)),
                     _ => From::Retained,
                 };
-                Op::Join { worker, from, resync }
+                Op::Join { worker, from, resync, must }
             }
         }
     }
+}
+
+/// A lap, as a number.
+fn lag_number(missed: u64, cut_off: bool) -> usize {
+    2 * missed as usize + usize::from(cut_off)
 }
 
 fn drawn_len(below: &mut impl FnMut(usize) -> usize, longest: usize) -> usize {
@@ -259,6 +270,8 @@ struct Special {
 /// The content of a place of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Content {
+    /// Nothing was posted: there was no room.
+    Nothing,
     Value,
     Expired,
     Cleared,
@@ -298,8 +311,8 @@ enum Slot {
 enum Ahead {
     Waiting(u64),
     Event(usize),
-    /// The first of them, and how many.
-    Missed(u64, u64),
+    /// The first of them, how many, and `true` if it is because the reader was cut off.
+    Missed(u64, u64, bool),
     /// A retained message that is gone from the ring and from the table.
     Forgotten(u64),
 }
@@ -332,6 +345,26 @@ struct Counts {
     retained: u64,
     retained_full: u64,
     resets: u64,
+    room_waits: u64,
+    room_refused: u64,
+    cut_off: u64,
+}
+
+/// The part of a reader that posts wait for.
+#[derive(Clone, Copy, Debug)]
+struct Must {
+    /// `true` from when a post has waited for all of its patience until it reads on.
+    is_cut: bool,
+    /// What it misses below this id is because it was cut off.
+    cut_off_below: u64,
+}
+
+/// The reader for which there is no room, as an error names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct NoRoom {
+    seat: u32,
+    own: bool,
+    lag: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -352,7 +385,32 @@ struct Seat {
     began_with_retained: bool,
     due: Option<Due>,
     handed: VecDeque<Handed>,
+    must: Option<Must>,
+    /// The id up to which it may post without a look at the readers.
+    limit: u64,
+    /// The first id at which a post looks at the limit.
+    room_end: u64,
+    /// Every id below it is taken, and the poster has seen that.
+    known: u64,
     counts: Counts,
+}
+
+impl Seat {
+    /// Returns the first id that is not copied out. A reserved id that is waited for is not.
+    fn need(&self) -> u64 {
+        let waiting = self.ahead.iter().find_map(|ahead| if let Ahead::Waiting(id) = ahead { Some(*id) } else { None });
+        waiting.unwrap_or(self.next)
+    }
+
+    /// Returns `true` if what it misses at `id` is because it was cut off.
+    fn was_cut_off(&self, id: u64) -> bool {
+        self.must.is_some_and(|must| id < must.cut_off_below)
+    }
+
+    /// Lets its posts take ids as far as there is room for `count` of them.
+    fn want(&mut self, count: u64) {
+        self.room_end = self.limit.saturating_sub(count - 1);
+    }
 }
 
 /// The model's knowledge of a unique key.
@@ -390,8 +448,8 @@ struct Model {
 enum Step {
     Event(usize),
     Handed(Handed),
-    /// The first of them, and how many.
-    Missed(u64, u64),
+    /// As [`Ahead::Missed`].
+    Missed(u64, u64, bool),
     PendingOwn(u64),
     Empty,
 }
@@ -430,7 +488,8 @@ impl Model {
         }
         if self.places.len() == ROOM {
             let (live, dead) = self.places.iter().partition::<Vec<Place>, _>(|place| place.content == Content::Value);
-            let forgotten = dead.iter().map(|place| self.messages[place.number].last_id + 1).max();
+            let held = dead.iter().filter(|place| place.content != Content::Nothing);
+            let forgotten = held.map(|place| self.messages[place.number].last_id + 1).max();
             self.floor = self.floor.max(forgotten.unwrap_or(0));
             self.places = live;
         }
@@ -443,6 +502,83 @@ impl Model {
 
     fn content_of(&self, of: (Topic, usize)) -> Option<Place> {
         self.places.iter().find(|place| place.of == of).copied()
+    }
+
+    /// Looks for room for the ids from `id` to `id + count - 1`, for a post of `slot`.
+    fn look_for_room(&mut self, slot: usize, id: u64, count: u64) -> Result<(), NoRoom> {
+        let mut readers: Vec<&Seat> =
+            self.seats.iter().flatten().filter(|seat| seat.must.is_some_and(|must| !must.is_cut)).collect();
+        readers.sort_by_key(|seat| (seat.need(), seat.number));
+        let slowest = readers.first().filter(|seat| seat.need() < id).map(|seat| (seat.number, seat.need()));
+        let least = slowest.map_or(id, |(_, need)| need);
+        let capacity = self.capacity;
+        let poster = self.seats[slot].as_mut().unwrap();
+        poster.limit = poster.limit.max(least + capacity);
+        if id + count <= poster.limit {
+            poster.want(count);
+            return Ok(());
+        }
+        let (seat, need) = slowest.expect("without a reader there is room for a whole ring");
+        Err(NoRoom { seat, own: seat == poster.number, lag: id - need })
+    }
+
+    /// One attempt to find room for a post of `ids` ids, at the next id. `retained` is the key of a retained event,
+    /// which takes a place. Returns `false` if there is none.
+    fn attempt(&mut self, slot: usize, ids: u64, retained: Option<(Topic, usize)>) -> Result<bool, NoRoom> {
+        let next_id = self.next_id();
+        let poster = self.seats[slot].as_mut().unwrap();
+        poster.known = poster.known.max(poster.next);
+        if let Some(of) = retained {
+            poster.want(1);
+            let known = poster.known;
+            if known >= poster.room_end {
+                self.look_for_room(slot, known, 1)?;
+            }
+            if self.content_of(of).is_none() && !self.place(of, 0, Content::Nothing) {
+                return Ok(false);
+            }
+        }
+        let poster = self.seats[slot].as_mut().unwrap();
+        if ids > 1 {
+            poster.want(ids);
+        }
+        if next_id >= poster.room_end {
+            self.look_for_room(slot, next_id, ids)?;
+        }
+        if ids > 1 {
+            self.seats[slot].as_mut().unwrap().want(1);
+        }
+        Ok(true)
+    }
+
+    /// Makes room for a post of `ids` ids: if it `waits`, by cutting readers off, as no reader reads meanwhile. Returns
+    /// `false` if a retained event has no place.
+    fn make_room_for(
+        &mut self,
+        slot: usize,
+        ids: u64,
+        waits: bool,
+        retained: Option<(Topic, usize)>,
+    ) -> Result<bool, NoRoom> {
+        let waits = waits && self.seats[slot].as_ref().unwrap().must.is_none();
+        let mut has_waited = false;
+        let made = loop {
+            let full = match self.attempt(slot, ids, retained) {
+                Err(full) if waits => full,
+                made => break made,
+            };
+            has_waited = true;
+            let slowest = self.seats.iter_mut().flatten().find(|seat| seat.number == full.seat).unwrap();
+            slowest.must.as_mut().unwrap().is_cut = true;
+        };
+        let counts = &mut self.seats[slot].as_mut().unwrap().counts;
+        counts.room_waits += u64::from(has_waited);
+        counts.room_refused += u64::from(made.is_err());
+        made
+    }
+
+    fn make_room(&mut self, slot: usize, ids: u64, waits: bool) -> Result<(), NoRoom> {
+        self.make_room_for(slot, ids, waits, None).map(drop)
     }
 
     /// Takes a large id for a payload in a large block.
@@ -463,6 +599,7 @@ impl Model {
         let large = self.take_large(is_large);
         let seat = self.seats[seat].as_mut().unwrap();
         seat.counts.posted += 1;
+        seat.known = last_id + 1;
         seat.counts.large += u64::from(is_large);
         if last_id > first_id {
             seat.counts.fragments += last_id + 1 - first_id;
@@ -578,15 +715,20 @@ impl Model {
     }
 
     /// Skips overwritten ids.
-    fn skip_lap(&mut self, seat: &mut Seat) -> u64 {
+    fn skip_lap(&mut self, seat: &mut Seat) -> (u64, bool) {
+        let cut_off = seat.was_cut_off(seat.next);
         let to = (self.next_id() - self.capacity + self.capacity / 8).max(seat.next + 1);
         let missed = to - seat.next;
         seat.next = to;
         self.gaps = true;
-        missed
+        (missed, cut_off)
     }
 
     fn read(&mut self, seat: &mut Seat) -> Step {
+        if let Some(must) = seat.must.as_mut().filter(|must| must.is_cut) {
+            *must = Must { is_cut: false, cut_off_below: self.next_id() };
+            seat.counts.cut_off += 1;
+        }
         loop {
             self.gather(seat);
             if let Some(handed) = seat.handed.pop_front() {
@@ -610,22 +752,22 @@ impl Model {
                             Resolved::Event(number) => return Step::Event(number),
                             Resolved::Forgotten => Self::catch_up(seat, id.max(1), id + 1, true),
                             Resolved::Nothing => {}
-                            Resolved::Headless => return Step::Missed(id, 1),
+                            Resolved::Headless => return Step::Missed(id, 1, seat.was_cut_off(id)),
                         }
                     }
                     None => {
                         seat.ahead.pop_front();
                         self.gaps = true;
-                        return Step::Missed(id, 1);
+                        return Step::Missed(id, 1, seat.was_cut_off(id));
                     }
                 },
                 Some(Ahead::Event(number)) => {
                     seat.ahead.pop_front();
                     return Step::Event(number);
                 }
-                Some(Ahead::Missed(first, missed)) => {
+                Some(Ahead::Missed(first, missed, cut_off)) => {
                     seat.ahead.pop_front();
-                    return Step::Missed(first, missed);
+                    return Step::Missed(first, missed, cut_off);
                 }
                 Some(Ahead::Forgotten(id)) => {
                     seat.ahead.pop_front();
@@ -637,7 +779,7 @@ impl Model {
                     }
                     match self.take_in(seat) {
                         Some(Ahead::Event(number)) => return Step::Event(number),
-                        Some(Ahead::Missed(first, missed)) => return Step::Missed(first, missed),
+                        Some(Ahead::Missed(first, missed, cut_off)) => return Step::Missed(first, missed, cut_off),
                         Some(Ahead::Forgotten(id)) => Self::catch_up(seat, id.max(1), id + 1, true),
                         Some(waiting) => seat.ahead.push_back(waiting),
                         None => {}
@@ -650,7 +792,10 @@ impl Model {
     /// Reads the entry at the reader's next id.
     fn take_in(&mut self, seat: &mut Seat) -> Option<Ahead> {
         let id = seat.next;
-        let Some(slot) = self.slot(id) else { return Some(Ahead::Missed(id, self.skip_lap(seat))) };
+        let Some(slot) = self.slot(id) else {
+            let (missed, cut_off) = self.skip_lap(seat);
+            return Some(Ahead::Missed(id, missed, cut_off));
+        };
         seat.next += 1;
         match slot {
             Slot::Void => None,
@@ -661,7 +806,7 @@ impl Model {
             Slot::Part(number) => match self.resolve(seat, id, number) {
                 Resolved::Event(number) => Some(Ahead::Event(number)),
                 Resolved::Nothing => None,
-                Resolved::Headless => Some(Ahead::Missed(id, 1)),
+                Resolved::Headless => Some(Ahead::Missed(id, 1, seat.was_cut_off(id))),
                 Resolved::Forgotten => Some(Ahead::Forgotten(id)),
             },
         }
@@ -742,7 +887,8 @@ impl Model {
                         Self::call_of_library(&mut seat, RESET, &mut calls);
                     }
                     Step::Handed(Handed::UpToDate) => Self::call_of_library(&mut seat, UP_TO_DATE, &mut calls),
-                    Step::Missed(first, missed) => {
+                    Step::Missed(first, missed, cut_off) => {
+                        calls.push(Call { handler: REPORTER, id: None, number: lag_number(missed, cut_off) });
                         seat.counts.missed += missed;
                         seat.counts.lagged += 1;
                         Self::catch_up(&mut seat, first, first + missed, false);
@@ -791,7 +937,7 @@ impl Model {
         match seat.ahead.front() {
             Some(Ahead::Waiting(id)) => *id,
             Some(Ahead::Event(number)) => self.messages[*number].last_id,
-            Some(Ahead::Missed(id, _) | Ahead::Forgotten(id)) => *id,
+            Some(Ahead::Missed(id, ..) | Ahead::Forgotten(id)) => *id,
             None => seat.next,
         }
     }
@@ -815,10 +961,12 @@ pub struct Both {
 impl Both {
     /// Creates a ring of `capacity` cells, with all workers on it. With `large`, it has so many large blocks, for
     /// payloads of so many bytes; events in fragments must be able to be longer. With `announce`, the workers post
-    /// events when they join and leave.
-    pub fn new(capacity: u64, block_size: u64, large: Option<(u64, u64)>, announce: bool) -> Both {
+    /// events when they join and leave. The bits of `must` say which of them must read: with large blocks, none,
+    /// because whether these are used then depends on who has joined.
+    pub fn new(capacity: u64, block_size: u64, large: Option<(u64, u64)>, announce: bool, must: u8) -> Both {
         let options = SegmentOptions::new().capacity(capacity).block_size(block_size).claims(64).seats(WORKERS as u64);
         let options = if let Some((blocks, bytes)) = large { options.large(blocks, bytes) } else { options };
+        let options = options.most_patience(PATIENCE);
         let bus = options.retained(ROOM as u64).retained_size(2 * block_size).anonymous().unwrap();
         let longest = bus.largest_event();
         let sizes = bus.stats().unwrap().sizes;
@@ -831,7 +979,7 @@ impl Both {
         for slot in 0..WORKERS {
             both.real.push(None);
             both.model.seats.push(None);
-            both.join(slot, From::Now, false);
+            both.join(slot, From::Now, false, must >> slot & 1 == 1);
         }
         both
     }
@@ -846,7 +994,8 @@ impl Both {
         self.longest
     }
 
-    fn join(&mut self, slot: usize, from: From, resync: bool) {
+    fn join(&mut self, slot: usize, from: From, resync: bool, must: bool) {
+        let must = must && self.large_size == 0;
         let next_id = self.model.next_id();
         let (start, at) = match from {
             From::Now => (Start::Now, next_id),
@@ -857,7 +1006,7 @@ impl Both {
         };
         let late: Arc<Mutex<Vec<u64>>> = Arc::default();
         let wrong: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (noted, refused) = (Arc::clone(&late), Arc::clone(&wrong));
+        let (noted, refused, told) = (Arc::clone(&late), Arc::clone(&wrong), self.calls.clone());
         let options = WorkerOptions::new()
             .announce(self.announce)
             .label(self.label())
@@ -867,9 +1016,14 @@ impl Both {
             .wait_max(INSTANT)
             .on_report(move |report| match &report.trouble {
                 Trouble::ClaimLate => noted.lock().unwrap().extend(report.id),
-                Trouble::Lagged { .. } | Trouble::Orphaned => {}
+                Trouble::Lagged { missed, cut_off, .. } => {
+                    let number = lag_number(*missed, *cut_off);
+                    told.0.lock().unwrap().calls.push(Call { handler: REPORTER, id: None, number });
+                }
+                Trouble::Orphaned => {}
                 _ => refused.lock().unwrap().push(report.to_string()),
             });
+        let options = if must { options.must_read(PATIENCE) } else { options };
         let joined = self.bus.join_with(&options);
         if at > next_id {
             assert!(
@@ -896,6 +1050,10 @@ impl Both {
             began_with_retained: matches!(from, From::Retained),
             due: matches!(from, From::Retained).then_some((0, at, false)),
             handed: VecDeque::new(),
+            must: must.then_some(Must { is_cut: false, cut_off_below: 0 }),
+            limit: 0,
+            room_end: 0,
+            known: 0,
             counts: Counts::default(),
         });
         let len = self.label().len();
@@ -919,7 +1077,10 @@ impl Both {
             let name = [library::STARTED, library::STOPPING][event].event();
             let ids = self.ids_of(library::SOURCE.len() + name.len(), len, Special::default()).unwrap();
             let last_id = self.model.next_id() + ids - 1;
-            self.model.post(slot, (LIBRARY, event), Special::default(), last_id, false);
+            // It waits for no reader.
+            if self.model.make_room(slot, ids, false).is_ok() {
+                self.model.post(slot, (LIBRARY, event), Special::default(), last_id, false);
+            }
         }
     }
 
@@ -946,8 +1107,35 @@ impl Both {
         (len <= longest).then_some(ids as u64)
     }
 
-    /// Records the result of a post.
-    fn posted(&mut self, slot: usize, topic: Topic, len: usize, special: Special, result: seqcast::Result<u64>) {
+    /// Compares an error for a lack of room.
+    fn assert_full(error: &seqcast::Error, full: NoRoom) {
+        let Cause::Full { reader, own, lag, patience, .. } = error.cause() else { panic!("{error}") };
+        assert_eq!(NoRoom { seat: reader.seat, own: *own, lag: *lag }, full);
+        assert_eq!(*patience, PATIENCE);
+    }
+
+    /// Records the result of a post, which waits for room or not.
+    fn posted(
+        &mut self,
+        slot: usize,
+        topic: Topic,
+        len: usize,
+        special: Special,
+        result: seqcast::Result<u64>,
+        waits: bool,
+    ) {
+        let names = SOURCES[topic.0].len() + EVENTS[topic.1].len();
+        let ids = self.ids_of(names, payload(0, len).len(), special);
+        if let Some(ids) = ids
+            && let Err(full) = self.model.make_room(slot, ids, waits)
+        {
+            return Self::assert_full(&result.unwrap_err(), full);
+        }
+        self.in_room(slot, topic, len, special, result);
+    }
+
+    /// Records the result of a post for which there was room.
+    fn in_room(&mut self, slot: usize, topic: Topic, len: usize, special: Special, result: seqcast::Result<u64>) {
         let names = SOURCES[topic.0].len() + EVENTS[topic.1].len();
         let ids = self.ids_of(names, payload(0, len).len(), special);
         let longest = if special.retained.is_some() { self.longest_retained } else { self.longest };
@@ -980,8 +1168,9 @@ impl Both {
                 }
                 return;
             }
-            Op::Join { worker, from, resync } => return self.join(worker, from, resync),
+            Op::Join { worker, from, resync, must } => return self.join(worker, from, resync, must),
             Op::Post { worker, .. }
+            | Op::TryPost { worker, .. }
             | Op::PostUnique { worker, .. }
             | Op::PostLocal { worker, .. }
             | Op::Poll { worker, .. }
@@ -1007,14 +1196,18 @@ impl Both {
             Op::Post { topic, len, .. } => {
                 let (source, event) = names(topic);
                 let posted = worker.post((source, event), payload(number, len));
-                self.posted(slot, topic, len, Special::default(), posted);
+                self.posted(slot, topic, len, Special::default(), posted, true);
+            }
+            Op::TryPost { topic, len, .. } => {
+                let posted = worker.try_post(names(topic), payload(number, len));
+                self.posted(slot, topic, len, Special::default(), posted, false);
             }
             Op::PostUnique { topic, len, key, lasting, .. } => {
                 let (source, event) = names(topic);
                 let unique = Unique::key(KEYS[key]).ttl(if lasting { HOUR } else { INSTANT });
                 let posted = worker.event((source, event)).unique(unique).post(payload(number, len));
                 let special = Special { unique: Some((key, lasting)), ..Special::default() };
-                self.posted(slot, topic, len, special, posted);
+                self.posted(slot, topic, len, special, posted, true);
             }
             Op::PostLocal { topic, .. } => {
                 let (source, event) = names(topic);
@@ -1032,11 +1225,18 @@ impl Both {
                 assert_eq!((self.take_calls(&mut real), delivered, missed), expected);
             }
             Op::Reserve { .. } => {
-                let reservation = worker.reserve().unwrap();
+                let reserved = worker.reserve();
                 let seat = worker.seat();
                 if let Some(id) = self.model.reserved_by(seat) {
                     self.model.slots[id as usize] = Slot::Void;
                 }
+                if let Err(full) = self.model.make_room(slot, 1, true) {
+                    Self::assert_full(&reserved.unwrap_err(), full);
+                    self.real[slot] = Some(real);
+                    return;
+                }
+                let reservation = reserved.unwrap();
+                self.seat(slot).known = self.model.next_id() + 1;
                 assert_eq!(reservation.id(), self.model.next_id());
                 self.model.slots.push(Slot::Reserved(seat));
                 self.seat(slot).counts.reservations += 1;
@@ -1166,23 +1366,38 @@ impl Both {
                 let posted = event.post(payload(number, len));
                 let special = Special { retained: Some(key), ..Special::default() };
                 let name_len = SOURCES[topic.0].len() + EVENTS[topic.1].len();
-                let fits = self.ids_of(name_len, payload(0, len).len(), special).is_some();
+                let ids = self.ids_of(name_len, payload(0, len).len(), special);
                 let content = if lasting { Content::Value } else { Content::Expired };
-                if fits && !self.model.place((topic, key), number, content) {
-                    self.seat(slot).counts.retained_full += 1;
-                    assert!(
-                        posted.as_ref().is_err_and(|error| matches!(error.cause(), Cause::RetainedFull { .. })),
-                        "{posted:?}"
-                    );
-                } else {
-                    self.posted(slot, topic, len, special, posted);
+                let Some(ids) = ids else {
+                    self.in_room(slot, topic, len, special, posted);
+                    self.real[slot] = Some(real);
+                    return;
+                };
+                match self.model.make_room_for(slot, ids, true, Some((topic, key))) {
+                    Err(full) => Self::assert_full(&posted.unwrap_err(), full),
+                    Ok(false) => {
+                        self.seat(slot).counts.retained_full += 1;
+                        let full = posted.unwrap_err();
+                        assert!(matches!(full.cause(), Cause::RetainedFull { .. }), "{full}");
+                    }
+                    Ok(true) => {
+                        self.model.place((topic, key), number, content);
+                        self.in_room(slot, topic, len, special, posted);
+                    }
                 }
             }
             Op::Clear { topic, key, .. } => {
-                let cleared = worker.event(names(topic)).retain_key(RETAINED_KEYS[key]).clear().unwrap();
-                let is_there =
-                    self.model.content_of((topic, key)).is_some_and(|place| place.content != Content::Cleared);
-                assert_eq!(cleared, is_there.then_some(self.model.next_id()));
+                let cleared = worker.event(names(topic)).retain_key(RETAINED_KEYS[key]).clear();
+                let is_there = self
+                    .model
+                    .content_of((topic, key))
+                    .is_some_and(|place| matches!(place.content, Content::Value | Content::Expired));
+                if is_there && let Err(full) = self.model.make_room_for(slot, 1, true, Some((topic, key))) {
+                    Self::assert_full(&cleared.unwrap_err(), full);
+                    self.real[slot] = Some(real);
+                    return;
+                }
+                assert_eq!(cleared.unwrap(), is_there.then_some(self.model.next_id()));
                 if is_there {
                     let special = Special { retained: Some(key), clears: true, unique: None };
                     self.model.place((topic, key), number, Content::Cleared);
@@ -1277,10 +1492,17 @@ impl Both {
                 retained: counts.retained,
                 retained_full: counts.retained_full,
                 resets: counts.resets,
+                room_waits: counts.room_waits,
+                room_refused: counts.room_refused,
+                cut_off: counts.cut_off,
             };
             assert_eq!(shown, seat.counts);
             assert_eq!((counts.corrupt, counts.failed, counts.claims_full, counts.settled), (0, 0, 0, 0));
             assert_eq!(counts.lag, self.model.next_id() - self.model.cursor(seat));
+            assert_eq!(counts.must_read, seat.must.map(|_| PATIENCE));
+            assert_eq!(counts.is_cut_off, seat.must.is_some_and(|must| must.is_cut));
+            let unread = seat.must.map_or(0, |_| self.model.next_id() - seat.need());
+            assert_eq!(counts.unread, unread);
         }
     }
 }
