@@ -161,7 +161,7 @@ alone! {
                     let inner = worker.clone();
                     let page = Page::of(1, len, move || {
                         inner.post(Page::TOPIC, &Page::plain(7, nested)).unwrap();
-                        inner.post(("s", "e"), &payload(8, 200)).unwrap();
+                        inner.post(("s", "e"), payload(8, 200)).unwrap();
                         let fill = |sink: &mut Sink<'_>| sink.put(&payload(6, nested));
                         inner.post_with(("s", "e"), nested, fill).unwrap();
                     });
@@ -299,7 +299,7 @@ alone! {
             });
             assert!(!killed.ended_well());
             let (next, adopter) = (bus.next_id(), bus.join_with(&quiet()).unwrap());
-            adopter.post(("s", "e"), &payload(3, 3_000)).unwrap();
+            adopter.post(("s", "e"), payload(3, 3_000)).unwrap();
             adopter.post(Page::TOPIC, &Page::plain(4, 18_000)).unwrap();
             assert_eq!((bus.next_id(), poll(&worker)), (next + 2, (2, 0)));
             let seen: Vec<_> = log.drain().into_iter().map(|seen| seen.bytes).collect();
