@@ -231,3 +231,79 @@ fn g10_a_wait_ends_where_the_wake_word_never_stands_still() {
         worker.wait(Duration::from_millis(5)).unwrap()
     }));
 }
+
+/// Only what a relay keeps is attacked. Local events do not depend on it. Of another host's events, exactly those are
+/// delivered of which the relay says that they were posted, as they were posted.
+#[test]
+fn g10_whatever_a_relay_finds_of_itself_no_event_is_wrong_or_untold() {
+    use seqcast::relay::{Foreign, RelayOptions};
+    use seqcast::{ClusterId, Origin};
+    type Delivered = (Option<Origin>, Option<ClusterId>, Vec<u8>);
+
+    let (mut random, mut relays, mut posted) = (Random::new(3), 0, 0);
+    for round in 0..200 {
+        let (scene, bus) = Scene::new(&options().capacity(64).relay_hosts(8));
+        let worker = bus.join_with(&worker_options().announce(false)).unwrap();
+        let got: Arc<Mutex<Vec<Delivered>>> = Arc::default();
+        let all = Arc::clone(&got);
+        let note = move |event: &Event<'_>| {
+            all.lock().unwrap().push((event.origin(), event.cluster_id(), event.bytes().to_vec()));
+        };
+        worker.on(Scope::All, note).unwrap();
+        let mut strike = || {
+            for word in scene.map.relay().chain(scene.map.origin(0).start..scene.map.origin(7).end) {
+                match random.below(4) {
+                    0 => scene.set(word, random.below(8)),
+                    1 => scene.set(word, random.u64()),
+                    2 => scene.set(word, u64::MAX - random.below(2)),
+                    _ => {}
+                }
+            }
+        };
+        let mut expected: Vec<Delivered> = Vec::new();
+        for turn in 0..3_u64 {
+            strike();
+            std::hint::black_box(format!("{:?}", seqcast::inspect::Inspector::open(&scene.name).unwrap().relay()));
+            // A segment that says that it has a relay takes requests, which no worker gets.
+            if let Err(error) = worker.post_cluster(("s", "request"), "") {
+                assert_eq!(error.code(), "no_relay");
+            }
+            worker.post(("s", "local"), [turn as u8]).unwrap();
+            expected.push((None, None, vec![turn as u8]));
+            let (mut reader, mut poster) = match bus.relay(&RelayOptions::new()) {
+                Ok(relay) => relay.split(),
+                // The words name the seat of a worker that lives.
+                Err(error) => {
+                    assert!(["relay_taken", "no_seat"].contains(&error.code()), "{error}");
+                    continue;
+                }
+            };
+            relays += 1;
+            for id in 0..6 {
+                if id % 3 == 2 {
+                    strike();
+                }
+                let (origin, place) = (Origin::from_bits(1 + id % 2), ClusterId { timeline: 1, n: turn * 6 + id });
+                let bytes = [turn as u8, id as u8, 7];
+                match poster.post(&Foreign::new(origin, turn * 6 + id, place, "far", "event", &bytes)) {
+                    Ok(true) => {
+                        posted += 1;
+                        expected.push((Some(origin), Some(place), bytes.to_vec()));
+                    }
+                    // The table says that it was seen.
+                    Ok(false) => {}
+                    // Displaced: the words say that another process is the relay.
+                    Err(error) => assert!(["relay_full", "displaced"].contains(&error.code()), "{error}"),
+                }
+            }
+            let mut read = || -> seqcast::Result<()> {
+                while reader.try_next()?.is_some() {}
+                Ok(())
+            };
+            assert!(read().map_or_else(|error| error.code() == "displaced", |()| true));
+        }
+        assert_eq!(worker.poll().unwrap().missed(), 0);
+        assert_eq!(*got.lock().unwrap(), expected, "round {round}");
+    }
+    assert!(relays > 300 && posted > 300, "{relays} relays of 600 posted {posted} events");
+}

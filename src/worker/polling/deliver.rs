@@ -276,7 +276,8 @@ impl Inner {
             }
             Step::Gap { id } => {
                 let missed = reader.gap();
-                tally.missed_elsewhere += missed.at_least_one();
+                // The count is what a relay of any host has stored.
+                tally.missed_elsewhere = tally.missed_elsewhere.saturating_add(missed.at_least_one());
                 let trouble = Trouble::Missed(&missed);
                 self.report_here(&Report { source: "", event: "", id: Some(id), trouble })?;
                 self.tell_missed(&missed, tally)?;

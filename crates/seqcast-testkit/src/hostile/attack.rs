@@ -13,6 +13,7 @@ use super::draw::{Draw, Input, Random};
 use super::events::{Chain, Plain, Rich, handle_typed};
 use super::look::look;
 use super::map::{HEAD_WORDS, META, Map, block_of, cell_word, version_of};
+use super::relay::RelayHalves;
 use super::scene::{PATIENCE, Scene, Tap, fresh_image, options, used_image, worker_options};
 use crate::bus::HOUR;
 
@@ -88,7 +89,7 @@ pub fn assert_plain(error: &Error) {
 }
 
 /// Checks an error that an honest caller gets for an honest call on an open segment.
-fn plain<T>(result: seqcast::Result<T>, also: &[&str]) -> Option<T> {
+pub(super) fn plain<T>(result: seqcast::Result<T>, also: &[&str]) -> Option<T> {
     match result {
         Ok(value) => Some(value),
         Err(error) => {
@@ -102,7 +103,7 @@ fn plain<T>(result: seqcast::Result<T>, also: &[&str]) -> Option<T> {
 
 /// Stores one arbitrary value to one word. With `anywhere`, also to words that are not read after opening.
 pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
-    let kinds = if anywhere { 25 } else { 22 };
+    let kinds = if anywhere { 27 } else { 24 };
     match draw.below(kinds) {
         // Events, and the words that locate them.
         0 | 1 => {
@@ -244,7 +245,23 @@ pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
             let value = arbitrary(draw, near, tap);
             tap.set(map.seat(seat, name), value);
         }
-        22 | 23 => {
+        // What a relay keeps.
+        22 => {
+            let relay = map.relay();
+            let word = relay.start + draw.below(relay.len() as u64) as usize;
+            let near = if draw.one_in(2) { tap.get(word) } else { tap.get(Map::header("tail")) };
+            let value = arbitrary(draw, near, tap);
+            tap.set(word, value);
+        }
+        23 if map.origins == 0 => {}
+        23 => {
+            // Of few hosts, so that some are those of the cast.
+            let origin = map.origin(draw.below(map.origins.min(6)));
+            let word = origin.start + draw.below(origin.len() as u64) as usize;
+            let value = if draw.one_in(2) { draw.below(6) } else { arbitrary(draw, tap.get(word), tap) };
+            tap.set(word, value);
+        }
+        24 | 25 => {
             // The file's size stays. The target for opening covers a segment that claims to be larger.
             let word = draw.below(HEADER_WORDS) as usize;
             let value = arbitrary(draw, tap.get(word), tap);
@@ -341,6 +358,7 @@ struct Cast {
     reservations: Vec<Reservation<Worker>>,
     /// The claim that a handler got with its last unique event.
     last_claim: Option<Claim>,
+    relay: Option<RelayHalves>,
 }
 
 thread_local! {
@@ -349,7 +367,7 @@ thread_local! {
 
 impl Cast {
     fn new(bus: Bus) -> Cast {
-        let mut cast = Cast { bus, workers: Vec::new(), reservations: Vec::new(), last_claim: None };
+        let mut cast = Cast { bus, workers: Vec::new(), reservations: Vec::new(), last_claim: None, relay: None };
         cast.join(Start::Oldest, false);
         cast
     }
@@ -393,9 +411,12 @@ impl Cast {
     }
 
     fn step(&mut self, draw: &mut impl Draw, scene: &Scene) {
-        let kind = draw.below(24);
+        let kind = draw.below(27);
         if kind < 8 {
             return strike(draw, &scene.tap, &scene.map, false);
+        }
+        if kind >= 24 {
+            return super::relay::step(&mut self.relay, &self.bus, draw);
         }
         if kind == 8 || self.workers.is_empty() {
             let start = match draw.below(9) {

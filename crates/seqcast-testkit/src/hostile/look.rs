@@ -29,6 +29,10 @@ fn try_look(name: &str) -> seqcast::Result<()> {
     for result in [
         inspector.claims().map(|claims| std::hint::black_box(format!("{claims:?}"))).map(drop),
         inspector.claim_on(ClaimKind::Alone, b"held").map(drop),
+        inspector.relay().map(|relay| {
+            assert!(relay.origins.len() as u64 <= relay.hosts, "{relay:?}");
+            std::hint::black_box(format!("{relay:?}"));
+        }),
         inspector.must_readers().map(|readers| {
             let most = std::time::Duration::from_secs(3600);
             assert!(readers.iter().all(|reader| reader.patience <= most && (reader.alive || !reader.holds_up)));

@@ -36,6 +36,12 @@ pub struct Map {
     pub large_words: u64,
     large_at: u64,
     large_blocks_at: u64,
+    relay_at: u64,
+    relay_words: u64,
+    /// Places in the relay's table of hosts; 0 if the segment cannot have a relay.
+    pub origins: u64,
+    origin_words: u64,
+    origins_at: u64,
     end: u64,
 }
 
@@ -71,6 +77,11 @@ impl Map {
             large_words: optional("large_blocks").map_or(0, |blocks| blocks.stride / 8),
             large_at: at("large"),
             large_blocks_at: at("large_blocks"),
+            relay_at: region("relay").offset / 8,
+            relay_words: region("relay").bytes() / 8,
+            origins: optional("origins").map_or(0, |origins| origins.count),
+            origin_words: optional("origins").map_or(0, |origins| origins.stride / 8),
+            origins_at: at("origins"),
             end: inspector.sizes().size / 8,
         }
     }
@@ -161,6 +172,17 @@ impl Map {
     pub fn large_block(&self, block: u64) -> Range<usize> {
         let at = self.large_blocks_at + block % (self.large + self.seats) * self.large_words;
         at as usize..(at + self.large_words) as usize
+    }
+
+    /// Returns the words that the relay keeps of itself.
+    pub fn relay(&self) -> Range<usize> {
+        self.relay_at as usize..(self.relay_at + self.relay_words) as usize
+    }
+
+    /// Returns the words of a place in the relay's table of hosts. The segment must have one.
+    pub fn origin(&self, place: u64) -> Range<usize> {
+        let at = self.origins_at + place % self.origins * self.origin_words;
+        at as usize..(at + self.origin_words) as usize
     }
 
     /// Returns the number of words in the whole segment.

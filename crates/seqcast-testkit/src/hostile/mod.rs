@@ -10,4 +10,6 @@ pub mod events;
 pub mod look;
 pub mod map;
 #[cfg(feature = "typed")]
+pub mod relay;
+#[cfg(feature = "typed")]
 pub mod scene;
