@@ -274,3 +274,24 @@ impl Publisher {
         lookup.all(|to| self.seat.writer.settle_below(to))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::options::SegmentOptions;
+
+    #[test]
+    fn g13_a_look_up_sees_the_announcement_of_every_seat() {
+        const SEATS: u16 = 21;
+        let options = SegmentOptions::new().capacity(8).claims(8).seats(SEATS.into());
+        let segment = Segment::anonymous(&options).unwrap();
+        let table = segment.table().unwrap();
+        let (key, other) = (Key([2, 3]), Key([4, 3]));
+        for seat in 0..SEATS {
+            table.announce(seat, key);
+            assert!(table.is_announced(key) && !table.is_announced(other), "seat {seat}");
+            table.withdraw(seat);
+            assert!(!table.is_announced(key), "seat {seat}");
+        }
+    }
+}

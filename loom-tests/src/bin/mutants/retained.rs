@@ -586,6 +586,17 @@ pub(crate) const RETAINED: &[Mutant] = &[
         ci: false,
     },
     Mutant {
+        name: "retained: a look-up overlooks announcements",
+        file: "retained.rs",
+        edits: &[(
+            "lines.iter().any(|line| is_in(line)) || is_in(rest)",
+            "{ let _ = rest; lines.iter().any(|line| is_in(line)) }",
+        )],
+        breaks: "a look-up finds an event before one that a worker has handled",
+        killers: &["loom::retained_races::a_look_up_meets_a_poster_that_stopped", "interrupted::"],
+        ci: true,
+    },
+    Mutant {
         name: "retained: nothing is settled for a joiner",
         file: "retained.rs",
         edits: &[(
