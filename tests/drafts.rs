@@ -342,6 +342,34 @@ alone! {
         assert!(seen == [payload(3, 12_000), Page::plain(4, 20_000).bytes()]);
     }
 
+    fn g16_a_draft_for_a_large_block_goes_elsewhere_if_a_worker_that_must_read_has_joined() {
+        let (_name, bus) = bus(&small().block_size(6000).large(2, 20_000).most_patience(HOUR));
+        let worker = bus.join_with(&quiet()).unwrap();
+        let mut publisher = bus.publisher_with(&quiet()).unwrap();
+        for of_worker in [true, false] {
+            let large = || bus.stats().unwrap().workers.iter().map(|worker| worker.large).sum::<u64>();
+            let (before, mut reader) = (large(), None);
+            let fill = |sink: &mut Sink<'_>| {
+                sink.put(&payload(1, 15_000)[..8_000])?;
+                reader = Some(bus.subscribe_with(&quiet().must_read(HOUR))?);
+                sink.put(&payload(1, 15_000)[8_000..])
+            };
+            if of_worker {
+                worker.post_with(("s", "e"), 15_000, fill).unwrap();
+            } else {
+                publisher.post_with(("s", "e"), 15_000, fill).unwrap();
+            }
+            assert_eq!(large(), before, "the ring of large blocks may lap the reader");
+            let delivery = reader.as_mut().unwrap().next(HANGS).unwrap().expect("an event");
+            assert!(delivery.event().expect("no lag").bytes() == payload(1, 15_000));
+            drop(reader);
+            // Without the reader it goes to a large block again.
+            worker.post_with(("s", "e"), 15_000, |sink| sink.put(&payload(2, 15_000))).unwrap();
+            assert_eq!(large(), before + 1);
+        }
+        assert!(bus.audit().unwrap().is_clean());
+    }
+
     fn g16_a_draft_that_waits_for_room_is_posted_whole_though_others_post_by_its_worker() {
         const EVENTS: u64 = 100;
         let (_name, bus) = bus(&small().block_size(20_000).capacity(8).most_patience(HOUR));

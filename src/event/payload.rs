@@ -94,6 +94,31 @@ pub trait Put {
     fn put(&mut self, piece: &[u8], more: usize) -> Result<()>;
 }
 
+/// A piece that is at least as long is put by itself.
+const LONG_PIECE: usize = 1 << 10;
+
+/// Puts what is in `stage`, and then `bytes`, except for what is kept in `stage`: less than [`LONG_PIECE`] bytes.
+pub(super) fn put_long(to: &mut dyn Put, stage: &mut Buffer, bytes: &[u8]) -> Result<()> {
+    let missing = stage.len().next_multiple_of(8) - stage.len();
+    let (first, rest) = bytes.split_at(missing.min(bytes.len()));
+    stage.extend_from_slice(first);
+    if !stage.len().is_multiple_of(8) {
+        // `bytes` are too few to complete the last word.
+        return Ok(());
+    }
+    if !stage.is_empty() {
+        to.put(stage, rest.len())?;
+        stage.clear();
+    }
+    let at_once = if rest.len() < LONG_PIECE { 0 } else { rest.len() / 8 * 8 };
+    let (now, later) = rest.split_at(at_once);
+    if !now.is_empty() {
+        to.put(now, later.len())?;
+    }
+    stage.extend_from_slice(later);
+    Ok(())
+}
+
 /// The conversion of a payload to bytes.
 pub trait Encode {
     /// Returns the type tag and the bytes. Uses `buffer` if the bytes do not exist yet. If they become too many for

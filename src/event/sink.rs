@@ -3,37 +3,13 @@
 use std::fmt;
 use std::io;
 
+use super::payload::put_long;
 use super::{Buffer, Put};
 use crate::error::{Error, Result};
 use crate::os::fork::ForkGuard;
 
 /// Small pieces are put together until there are so many bytes: a put takes tens of nanoseconds.
 const STAGE: usize = 4 << 10;
-/// A piece that is at least as long is put by itself.
-const LONG_PIECE: usize = 1 << 10;
-
-/// Puts what is in `stage`, and then `bytes`, except for what is kept in `stage`.
-fn put_long(to: &mut dyn Put, stage: &mut Buffer, bytes: &[u8]) -> Result<()> {
-    let missing = stage.len().next_multiple_of(8) - stage.len();
-    let (first, rest) = bytes.split_at(missing.min(bytes.len()));
-    stage.extend_from_slice(first);
-    if !stage.len().is_multiple_of(8) {
-        // `bytes` are too few to complete the last word.
-        return Ok(());
-    }
-    if !stage.is_empty() {
-        to.put(stage, rest.len())?;
-        stage.clear();
-    }
-    let at_once = if rest.len() < LONG_PIECE { 0 } else { rest.len() / 8 * 8 };
-    let (now, later) = rest.split_at(at_once);
-    if !now.is_empty() {
-        to.put(now, later.len())?;
-    }
-    stage.extend_from_slice(later);
-    Ok(())
-}
-
 /// The place of a payload that is being written, from its beginning to its end: see
 /// [`Publisher::post_with`](crate::Publisher::post_with).
 ///

@@ -16,7 +16,7 @@ use rkyv::validation::archive::ArchiveValidator;
 use rkyv::validation::shared::SharedValidator;
 use rkyv::{Archive, Serialize};
 
-use super::payload::{Encode, Put, agree_on_format};
+use super::payload::{Encode, Put, agree_on_format, put_long};
 use super::wire::PAYLOAD_ALIGN;
 use super::{Buffer, Data, Event, LocalData, Topic};
 #[cfg(doc)]
@@ -67,8 +67,6 @@ pub type Serializer<'a> = HighSerializer<Archiver<'a>, ArenaHandle<'a>, rancor::
 /// A value of up to so many bytes is archived to a buffer and copied. A longer one goes to its place in the segment.
 /// `benches/typed.rs` measures from which size on that is faster.
 const MOST_BUFFERED: usize = 16 << 10;
-/// A piece of a long value that is at least as long is not copied to the buffer first.
-const LONG_PIECE: usize = 1 << 10;
 
 /// What values are archived to: a buffer, which a long value leaves piece by piece.
 pub struct Archiver<'a> {
@@ -103,29 +101,16 @@ impl Archiver<'_> {
     /// Puts what is in the buffer, and then `bytes`, except for what is kept in the buffer.
     #[cold]
     fn put(&mut self, bytes: &[u8]) -> std::result::Result<(), rancor::Error> {
+        let end = self.pos() + bytes.len();
         let Archiver { buffer, long: Some((to, failed)), .. } = self else {
             self.buffer.extend_from_slice(bytes);
             return Ok(());
         };
-        let missing = buffer.len().next_multiple_of(8) - buffer.len();
-        let (first, rest) = bytes.split_at(missing.min(bytes.len()));
-        buffer.extend_from_slice(first);
-        let at_once = if rest.len() < LONG_PIECE { 0 } else { rest.len() / 8 * 8 };
-        let (now, later) = rest.split_at(at_once);
-        let whole = buffer.len() / 8 * 8;
-        let pieces: [(&[u8], usize); 2] = [(&buffer[..whole], rest.len()), (now, later.len())];
-        let put = |&(piece, more): &(&[u8], usize)| if piece.is_empty() { Ok(()) } else { to.put(piece, more) };
-        if let Err(error) = pieces.iter().try_for_each(put) {
+        if let Err(error) = put_long(*to, buffer, bytes) {
             **failed = Some(error);
             return Err(rancor::Source::new(Stopped));
         }
-        self.put += whole + now.len();
-        // If `bytes` were too few to complete the last word, there is no rest.
-        let incomplete: [u8; 8] = std::array::from_fn(|at| buffer.get(whole + at).copied().unwrap_or_default());
-        let incomplete = &incomplete[..buffer.len() - whole];
-        buffer.clear();
-        buffer.extend_from_slice(incomplete);
-        buffer.extend_from_slice(later);
+        self.put = end - self.buffer.len();
         Ok(())
     }
 }

@@ -128,6 +128,12 @@ impl<'a, 'b, P: Posts> Draft<'a, 'b, P> {
             }
             // The check of the handle: users' code may have forked and returned in the child, or may have taken long.
             handle.with_lender(|writer| {
+                if let Place::Block { at: At::Large, .. } = place
+                    && !writer.large_is_allowed()
+                {
+                    // A worker that must read has joined since the payload was begun.
+                    writer.take_back();
+                }
                 if let Place::Block { .. } = place
                     && let Some(mut buffer) = writer.take_saved()?
                 {

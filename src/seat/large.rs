@@ -66,7 +66,7 @@ impl Writer {
 
     /// Returns `true` if no worker has joined that must read every event. The large ring has no limits of its own, and
     /// would overwrite payloads that such a worker has not read. A worker that has died need not read.
-    fn large_is_allowed(&self) -> bool {
+    pub(super) fn large_is_allowed(&self) -> bool {
         self.musts.joined().all(|(seat, must)| self.bury_dead(seat, must))
     }
 

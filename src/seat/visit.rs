@@ -25,7 +25,8 @@ pub(crate) enum Choice {
     /// It is not wanted.
     Pass,
     Copy,
-    /// Its payload is to be visited where it lies. One of less than [`LEAST_VISITED`] bytes is copied all the same.
+    /// Its payload is to be visited where it lies. One of less than [`LEAST_VISITED`] bytes is copied if it is
+    /// in a block of the ring.
     Visit,
 }
 

@@ -24,8 +24,9 @@ impl Subscriber {
     /// - **`visit` may be called several times**, for events that then turn out to be overwritten, or to be unique
     ///   events that another seat runs. Only the last call counts. [`Event::claim`] is `None` in the visit; the
     ///   delivery has the claim.
-    /// - **Some payloads are visited in a private copy**: those of less than 8 KiB, of events in fragments, of retained
-    ///   events from before this seat joined, and of events that were read while this seat waited for a reserved id.
+    /// - **Some payloads are visited in a private copy**: those of less than 8 KiB in a block of the ring, of events
+    ///   in fragments, of retained events from before this seat joined, and of events that were read while this seat
+    ///   waited for a reserved id.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().block_size(4096).anonymous()?;

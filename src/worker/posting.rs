@@ -95,7 +95,7 @@ impl Worker {
 
     /// Posts an event whose payload, of `len` bytes, `fill` writes. Returns its id.
     ///
-    /// A payload of some size is written to its place in the segment, as by
+    /// A payload of 4 KiB or more is written to its place in the segment, as by
     /// [`Publisher::post_with`](crate::Publisher::post_with). `fill` may use this worker, and so may other threads: if
     /// one of them posts meanwhile, what was written is moved to a private buffer.
     ///

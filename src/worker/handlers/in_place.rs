@@ -134,9 +134,9 @@ impl Worker {
     ///   dropped. [`Event::claim`] is `None` in `visit`, and `then` gets the claim.
     /// - **A panic** in `visit` is reported as one of the handler, if the payload was not overwritten. Otherwise it is
     ///   dropped with the visit; the process's panic hook has printed it.
-    /// - **Some payloads are visited in a private copy**: those of less than 8 KiB, of events in fragments, of retained
-    ///   events from before the worker joined, of local events, of events that were read while the worker waited for a
-    ///   reserved id, and of events that also have other handlers, or a closure of
+    /// - **Some payloads are visited in a private copy**: those of less than 8 KiB in a block of the ring, of events
+    ///   in fragments, of retained events from before the worker joined, of local events, of events that were read
+    ///   while the worker waited for a reserved id, and of events that also have other handlers, or a closure of
     ///   [`poll_with`](Worker::poll_with). Then both functions are called at the handler's place in the order.
     ///
     /// ```
