@@ -1528,8 +1528,10 @@ const MUTANTS: &[Mutant] = &[
         name: "lock that excludes no thread",
         file: "thread_lock.rs",
         edits: &[(
-            "taken.is_ok().then(|| Locked(self, PhantomData))",
-            "{ let _ = taken; Some(Locked(self, PhantomData)) }",
+            "(FREE, HELD, Ordering::Acquire, Ordering::Relaxed);\n        \
+             taken.is_ok().then(|| Locked(self, PhantomData))",
+            "(FREE, HELD, Ordering::Acquire, Ordering::Relaxed);\n        \
+             { let _ = taken; Some(Locked(self, PhantomData)) }",
         )],
         breaks: "two threads use one writer at once",
         killers: &["loom::lock_races::two_threads_take_the_lock"],
