@@ -275,7 +275,8 @@ impl Spool {
     }
 
     /// Lets this host decide about unique events that wait for longer than `patience` or their ttl, and are not under
-    /// way: `post` posts a batch of one of them here. After that only its key is taken. Returns how many.
+    /// way: `post` posts a batch of one of them here, and returns `false` if it was refused. After that only its key is
+    /// taken.
     ///
     /// # Errors
     ///
@@ -284,19 +285,16 @@ impl Spool {
         &mut self,
         now: Instant,
         patience: Duration,
-        mut post: impl FnMut(&[u8], Claim) -> Result<(), E>,
-    ) -> Result<u64, E> {
-        let mut decided = 0;
+        mut post: impl FnMut(&[u8], Claim) -> Result<bool, E>,
+    ) -> Result<(), E> {
         for item in self.items.range_mut(self.under_way..).filter(|item| !item.decided) {
             let Some(claim) = item.claim else { continue };
             if now.saturating_duration_since(item.since) < patience.min(claim.ttl) {
                 continue;
             }
-            post(&[&batch::head(self.origin, 1), &*item.record].concat(), claim)?;
-            item.decided = true;
-            decided += 1;
+            item.decided = post(&[&batch::head(self.origin, 1), &*item.record].concat(), claim)?;
         }
-        Ok(decided)
+        Ok(())
     }
 
     /// How long the oldest item has waited.

@@ -44,27 +44,32 @@ impl Receiver<'_> {
             return Ok(());
         }
         let (poster, own) = (&mut self.poster, self.own);
+        let mut decided = 0;
         // The sender cannot send an event while it is decided here.
-        let decided = self.queue.with_spool(|spool| {
+        let done = self.queue.with_spool(|spool| {
             spool.decide_alone(Instant::now(), options.unique_patience, |body, claim| {
                 let batch = Batch::parse(body).map(|batch| batch.items);
-                let Some(Item::Event(event)) = batch.as_deref().ok().and_then(<[_]>::first) else { return Ok(()) };
-                poster.post_alone(&foreign(own, NOWHERE, event), claim.key).map(drop)
+                let Some(Item::Event(event)) = batch.as_deref().ok().and_then(<[_]>::first) else { return Ok(false) };
+                match poster.post_alone(&foreign(own, NOWHERE, event), claim.key) {
+                    Ok(_) => decided += 1,
+                    // It is told when it comes back from the server.
+                    Err(error) if error.kind() != ErrorKind::Full && refusal(&error).is_some() => return Ok(false),
+                    Err(error) => return Err(error),
+                }
+                Ok(true)
             })
         });
-        match decided {
-            Ok(0) => Ok(()),
-            Ok(decided) => {
-                self.context.metrics.claims("alone", decided);
-                self.context.log.trouble(
-                    "alone",
-                    format_args!("{decided} unique events were decided by this host alone, without the server"),
-                );
-                Ok(())
-            }
-            // Later.
-            Err(error) if error.kind() == ErrorKind::Full || refusal(&error).is_some() => Ok(()),
-            Err(error) => Err(error),
+        if decided > 0 {
+            self.context.metrics.claims("alone", decided);
+            self.context.log.trouble(
+                "alone",
+                format_args!("{decided} unique events were decided by this host alone, without the server"),
+            );
+        }
+        match done {
+            // Later, with those behind it.
+            Err(error) if error.kind() == ErrorKind::Full => Ok(()),
+            done => done,
         }
     }
 }

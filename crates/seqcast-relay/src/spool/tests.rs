@@ -231,18 +231,19 @@ fn r8_a_host_decides_alone_what_waits_too_long_and_is_not_under_way() {
     assert_eq!(ids(&first), [0]);
     let patience = Duration::from_secs(2);
     let mut posted = Vec::new();
-    let mut decide = |spool: &mut Spool, seconds, fails| {
+    let mut decide = |spool: &mut Spool, seconds, answer: Result<bool, ()>| {
         spool.decide_alone(Instant::now() + Duration::from_secs(seconds), patience, |body, claim| {
             posted.push((Batch::parse(body).unwrap().last(), claim.key[1]));
-            if fails { Err(()) } else { Ok(()) }
+            answer
         })
     };
-    assert_eq!(decide(&mut spool, 0, false), Ok(0));
+    assert_eq!(decide(&mut spool, 0, Ok(true)), Ok(()));
     // The first one is perhaps decided by the server already.
-    assert_eq!(decide(&mut spool, 3, true), Err(()));
-    assert_eq!(decide(&mut spool, 3, false), Ok(2));
-    assert_eq!(decide(&mut spool, 9, false), Ok(0), "each is decided once");
-    assert_eq!(posted, [(1, 1), (1, 1), (3, 3)]);
+    assert_eq!(decide(&mut spool, 3, Err(())), Err(()));
+    assert_eq!(decide(&mut spool, 3, Ok(false)), Ok(()), "one that is refused does not hold up the next one");
+    assert_eq!(decide(&mut spool, 3, Ok(true)), Ok(()));
+    assert_eq!(decide(&mut spool, 9, Ok(true)), Ok(()), "each is decided once");
+    assert_eq!(posted, [(1, 1), (1, 1), (3, 3), (1, 1), (3, 3)]);
     // The connection is there again: only the keys are taken.
     assert_eq!(spool.rewind(1), None);
     let cuts: Vec<_> = std::iter::from_fn(|| spool.cut()).collect();
