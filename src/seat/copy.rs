@@ -118,7 +118,7 @@ trait Original {
 
 /// Makes `buffer` at least `len` bytes long.
 #[inline]
-fn grow(buffer: &mut Buffer, len: usize) {
+pub(super) fn grow(buffer: &mut Buffer, len: usize) {
     if buffer.len() < len {
         buffer.resize(len, 0);
     }

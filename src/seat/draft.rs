@@ -26,6 +26,7 @@ use crate::protocol::bytes;
 use crate::protocol::pool::Block;
 use crate::protocol::thread_lock::Lend;
 use crate::protocol::word::Where;
+use crate::seat::copy::grow;
 use crate::seat::post::Posts;
 use crate::seat::publish::{Outgoing, Writer, set_meta, write_words};
 use crate::seat::room::{Posting, with_room};
@@ -207,7 +208,7 @@ impl Lend for Writer {
     fn take_back(&mut self) {
         if let Lent::Block { at, words } = self.lent {
             let mut buffer = Buffer::new();
-            buffer.resize(words * 8, 0);
+            grow(&mut buffer, words * 8);
             let saved = self.lent_words(at).map(|lent| bytes::load_bytes(lent, &mut buffer));
             self.lent = Lent::Saved(saved.map(|()| buffer));
         }

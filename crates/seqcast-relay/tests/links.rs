@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::host::eventually;
-use common::server::{self, Sentinel, Server};
+use common::server::{Sentinel, Server};
 use seqcast_relay::engine::redis::{Address, Redis, Secrets};
 use seqcast_relay::engine::{Appended, Engine, EngineError, Outgoing, Registration};
 
@@ -38,8 +38,8 @@ mod tls {
     fn only_a_server_that_a_known_authority_has_named_is_trusted() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = common::server::Folder::new();
-        server::certify(folder.path(), "good");
-        server::certify(folder.path(), "other");
+        common::server::certify(folder.path(), "good");
+        common::server::certify(folder.path(), "other");
         let read = |file: &str| fs::read(folder.path().join(file)).unwrap();
         let path = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
         let port = fastrand::u16(20_000..50_000).to_string();
