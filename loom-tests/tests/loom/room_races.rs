@@ -220,56 +220,28 @@ fn a_late_cut_meets_the_next_join() {
     );
 }
 
-#[test]
-fn a_post_sleeps_until_a_reader_rests() {
-    race("a post sleeps until a reader rests").preemptions(Some(3), Some(4)).allowed(&["naps 0", "naps 1"]).run(
-        |run| {
-            let bus = Bus::new(run, 1);
-            let mut poster = bus.poster(POSTER);
-            let start = bus.join();
-            poster.try_post(10).unwrap();
-            let slowest = poster.try_post(11).unwrap_err();
-            let word = Arc::new(AtomicU32::new(0, run.mode));
-            let kernel = Arc::new(Kernel::new(0));
-            let mut cast = run.cast();
-            let (sleeper, called, watch) = (word.clone(), kernel.clone(), run.clone());
-            cast.actor(move || {
-                let mut naps = 0;
-                // A lost wake-up would be a deadlock: no sleep ends by itself here.
-                let musts = &poster.bus.musts;
-                while musts.holds_up(&slowest, 2, 1) {
-                    let ready = wake::nap(&sleeper, &*called, Duration::ZERO, || !musts.holds_up(&slowest, 2, 1));
-                    naps += u32::from(!ready);
-                }
-                poster.try_post(11).unwrap();
-                watch.outcome(format!("naps {naps}"));
-            });
-            let reader = bus.clone();
-            cast.actor(move || {
-                // As `MustRead::pass` and `rest`.
-                let look = || {
-                    if wake::has_sleeper(&word) {
-                        wake::notify(&word, &*kernel, &());
-                    }
-                };
-                let Poll::Event(_) = reader.world.poll(start) else { panic!("it is there") };
-                reader.musts.pass(READER, start + 1);
-                look();
-                fence(Ordering::SeqCst);
-                look();
-            });
-            cast.play();
-            bus.world.judge();
-        },
-    );
+/// The wait of a post for a reader, and what ends it.
+struct PostWait<'a> {
+    bus: &'a Bus,
+    slowest: &'a Slowest,
+    /// Where the reader has begun.
+    start: u64,
+    word: &'a AtomicU32,
+    kernel: &'a Kernel,
+}
+
+impl PostWait<'_> {
+    fn wake(&self) {
+        wake::notify(self.word, self.kernel, &());
+    }
 }
 
 /// A post sleeps until `end` has ended its wait for the reader.
-fn sleeps_until(name: &'static str, end: fn(&Bus, &Slowest)) {
+fn sleeps_until(name: &'static str, end: fn(&PostWait<'_>)) {
     race(name).preemptions(Some(3), Some(4)).allowed(&["naps 0", "naps 1"]).run(move |run| {
         let bus = Bus::new(run, 1);
         let mut poster = bus.poster(POSTER);
-        bus.join();
+        let start = bus.join();
         poster.try_post(10).unwrap();
         let slowest = poster.try_post(11).unwrap_err();
         let word = Arc::new(AtomicU32::new(0, run.mode));
@@ -278,7 +250,7 @@ fn sleeps_until(name: &'static str, end: fn(&Bus, &Slowest)) {
         let (sleeper, called, watch) = (word.clone(), kernel.clone(), run.clone());
         cast.actor(move || {
             let mut naps = 0;
-            // As above: no sleep ends by itself here.
+            // A lost wake-up would be a deadlock: no sleep ends by itself here.
             let musts = &poster.bus.musts;
             while musts.holds_up(&slowest, 2, 1) {
                 let ready = wake::nap(&sleeper, &*called, Duration::ZERO, || !musts.holds_up(&slowest, 2, 1));
@@ -289,8 +261,7 @@ fn sleeps_until(name: &'static str, end: fn(&Bus, &Slowest)) {
         });
         let other = bus.clone();
         cast.actor(move || {
-            end(&other, &slowest);
-            wake::notify(&word, &*kernel, &());
+            end(&PostWait { bus: &other, slowest: &slowest, start, word: &word, kernel: &kernel });
         });
         cast.play();
         bus.world.judge();
@@ -298,13 +269,36 @@ fn sleeps_until(name: &'static str, end: fn(&Bus, &Slowest)) {
 }
 
 #[test]
+fn a_post_sleeps_until_a_reader_rests() {
+    sleeps_until("a post sleeps until a reader rests", |wait| {
+        // As `MustRead::pass` and `rest`.
+        let look = || {
+            if wake::has_sleeper(wait.word) {
+                wait.wake();
+            }
+        };
+        let Poll::Event(_) = wait.bus.world.poll(wait.start) else { panic!("it is there") };
+        wait.bus.musts.pass(READER, wait.start + 1);
+        look();
+        fence(Ordering::SeqCst);
+        look();
+    });
+}
+
+#[test]
 fn a_post_sleeps_until_a_reader_leaves() {
-    sleeps_until("a post sleeps until a reader leaves", |bus, _| assert!(bus.musts.leave(READER)));
+    sleeps_until("a post sleeps until a reader leaves", |wait| {
+        assert!(wait.bus.musts.leave(READER));
+        wait.wake();
+    });
 }
 
 #[test]
 fn a_post_sleeps_until_another_cuts_off() {
-    sleeps_until("a post sleeps until another cuts off", |bus, slowest| assert!(bus.musts.cut_off(slowest)));
+    sleeps_until("a post sleeps until another cuts off", |wait| {
+        assert!(wait.bus.musts.cut_off(wait.slowest));
+        wait.wake();
+    });
 }
 
 #[test]
