@@ -80,7 +80,7 @@ pub(crate) enum Admission {
     Full,
 }
 
-/// Says if the event of an intent is in the ring.
+/// What the ring says about the event of an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Witness {
     Posted,

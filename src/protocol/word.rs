@@ -164,7 +164,7 @@ impl fmt::Debug for Mark {
     }
 }
 
-/// Says if posts wait for the reader of a seat.
+/// A seat's word that says if posts wait for its reader.
 ///
 /// ```text
 /// 63 ........ 2   1    0

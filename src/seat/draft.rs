@@ -289,7 +289,7 @@ impl Writer {
     }
 
     /// Posts an event whose payload of `len` bytes was put at `place`. Returns its id. If there is no room, `posting`
-    /// says so, and `place` is for the next attempt.
+    /// states it, and the next attempt continues at `place`.
     fn post_draft(
         &mut self,
         event: &Outgoing<'_>,

@@ -126,7 +126,7 @@ impl Client {
         Ok((line, payload))
     }
 
-    /// Whether a message may be there within this time.
+    /// Waits for at most `time`. Returns `true` if a message may be there.
     pub fn is_readable(&self, time: Duration) -> bool {
         !self.reader.buffer().is_empty() || is_readable(self.stream().as_raw_fd(), time)
     }

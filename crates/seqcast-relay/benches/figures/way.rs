@@ -340,7 +340,7 @@ fn read_nats(mut client: Client, board: &Arc<Board>) -> Option<Receiver> {
     })
 }
 
-/// Whether there is something to read within this time.
+/// Waits for at most `time`. Returns `true` if there is something to read.
 pub fn is_readable(descriptor: RawFd, time: Duration) -> bool {
     let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
     // SAFETY: one entry, which lives through the call.
