@@ -4,13 +4,18 @@ local ffi = require "ffi"
 local library = require "resty.seqcast.library"
 
 local tonumber = tonumber
-local ffi_gc = ffi.gc
 local ffi_new = ffi.new
 local ffi_string = ffi.string
 
 local C = library.C
-local failure = library.failure
-local list_free = C.seqcast_claim_list_free
+local list_of = library.list_of
+
+local LIST = {
+  out = "seqcast_claim_list *[1]",
+  element = "const seqcast_claim_entry *[1]",
+  at = C.seqcast_claim_list_at,
+  free = C.seqcast_claim_list_free,
+}
 
 local winners = {
   [tonumber(C.SEQCAST_WINNER_ALIVE)] = "alive",
@@ -47,19 +52,7 @@ end
 
 --- Returns an array of the claims of an inspector.
 local function list(handle)
-  local out = ffi_new("seqcast_claim_list *[1]")
-  local result = C.seqcast_inspector_claims(handle, out)
-  if result < 0 then
-    return failure(result)
-  end
-  local found = ffi_gc(out[0], function(it) list_free(it) end)
-  local place, entries = ffi_new("const seqcast_claim_entry *[1]"), {}
-  while C.seqcast_claim_list_at(found, #entries, place) == 1 do
-    entries[#entries + 1] = entry_of(place[0])
-  end
-  ffi_gc(found, nil)
-  list_free(found)
-  return entries
+  return list_of(LIST, C.seqcast_inspector_claims, handle, entry_of)
 end
 
 return { holder_of = holder_of, list = list }

@@ -92,6 +92,25 @@ local function failure(result)
   return nil, message, code_of(result)
 end
 
+--- Returns an array of what `convert` makes of the elements of the list that `open(handle, out)` makes. `kind` has the
+-- types of the list and of its elements, and the functions that return an element and free the list.
+local function list_of(kind, open, handle, convert)
+  local out = ffi.new(kind.out)
+  local result = open(handle, out)
+  if result < 0 then
+    return failure(result)
+  end
+  local free = kind.free
+  local found = ffi.gc(out[0], function(it) free(it) end)
+  local at, element, elements = kind.at, ffi.new(kind.element), {}
+  while at(found, #elements, element) == 1 do
+    elements[#elements + 1] = convert(element[0])
+  end
+  ffi.gc(found, nil)
+  free(found)
+  return elements
+end
+
 local FULL = tonumber(C.SEQCAST_E_FULL)
 local full = ffi_new("seqcast_full")
 
@@ -178,6 +197,7 @@ return {
   text_of = text_of,
   failure = failure,
   full_or_failure = full_or_failure,
+  list_of = list_of,
   text = text,
   done = done,
   truth = truth,

@@ -40,6 +40,17 @@ local function is_time(value)
   return type(value) == "number" and value >= 0
 end
 
+--- Stores if a post is retained, and under which key. Returns the rule that the value breaks.
+local function retain(struct, value)
+  if type(value) ~= "boolean" and type(value) ~= "string" then
+    return "must be a boolean or a key, which is a string"
+  end
+  struct.retain = value and 1 or 0
+  if type(value) == "string" then
+    struct.retain_key, struct.retain_key_len = value, #value
+  end
+end
+
 -- Each checks an option's value and stores it in the struct, or returns the rule that the value breaks.
 local converters = {
   count = function(struct, field, value)
@@ -75,13 +86,7 @@ local converters = {
     struct[field .. "_ns"] = value == 0 and 0 or nanoseconds(value, 1)
   end,
   retain = function(struct, _, value)
-    if type(value) ~= "boolean" and type(value) ~= "string" then
-      return "must be a boolean or a key, which is a string"
-    end
-    struct.retain = value and 1 or 0
-    if type(value) == "string" then
-      struct.retain_key, struct.retain_key_len = value, #value
-    end
+    return retain(struct, value)
   end,
   seconds = function(struct, field, value)
     if not is_time(value) then
@@ -179,4 +184,4 @@ local function options_of(name, options, number, call)
   return struct
 end
 
-return { options_of = options_of, nanoseconds = nanoseconds }
+return { options_of = options_of, nanoseconds = nanoseconds, retain = retain }

@@ -8,6 +8,7 @@
 local ffi = require "ffi"
 local json = require "resty.seqcast.json"
 local library = require "resty.seqcast.library"
+local conversions = require "resty.seqcast.options"
 
 local encode = json.encode
 local ffi_fill = ffi.fill
@@ -58,21 +59,12 @@ end
 
 -- Each stores an option of a post, or returns the rule that the value breaks.
 local converters = {
-  retain = function(struct, value)
-    if type(value) ~= "boolean" and type(value) ~= "string" then
-      return "must be a boolean or a key, which is a string"
-    end
-    struct.retain = value and 1 or 0
-    if type(value) == "string" then
-      struct.retain_key, struct.retain_key_len = value, #value
-    end
-  end,
+  retain = conversions.retain,
   ttl = function(struct, value)
     if type(value) ~= "number" or not (value > 0) then
       return "must be a number of seconds greater than 0"
     end
-    local ns = value * 1e9
-    struct.ttl_ns = ns > 9.2e18 and 9.2e18 or ns < 1 and 1 or ns
+    struct.ttl_ns = conversions.nanoseconds(value, 1)
   end,
   cluster = function(struct, value)
     if type(value) ~= "boolean" then

@@ -4,13 +4,17 @@ local ffi = require "ffi"
 local library = require "resty.seqcast.library"
 
 local tonumber = tonumber
-local ffi_gc = ffi.gc
-local ffi_new = ffi.new
 local ffi_string = ffi.string
 
 local C = library.C
-local failure = library.failure
-local list_free = C.seqcast_retained_list_free
+local list_of = library.list_of
+
+local LIST = {
+  out = "seqcast_retained_list *[1]",
+  element = "const seqcast_retained *[1]",
+  at = C.seqcast_retained_list_at,
+  free = C.seqcast_retained_list_free,
+}
 
 -- The time that is left of an event without a ttl.
 local NO_TTL = 0xffffffffffffffffULL
@@ -32,19 +36,7 @@ end
 
 --- Returns an array of the retained events in the list that `open(handle, out)` makes.
 local function list(open, handle)
-  local out = ffi_new("seqcast_retained_list *[1]")
-  local result = open(handle, out)
-  if result < 0 then
-    return failure(result)
-  end
-  local found = ffi_gc(out[0], function(it) list_free(it) end)
-  local event, events = ffi_new("const seqcast_retained *[1]"), {}
-  while C.seqcast_retained_list_at(found, #events, event) == 1 do
-    events[#events + 1] = event_of(event[0])
-  end
-  ffi_gc(found, nil)
-  list_free(found)
-  return events
+  return list_of(LIST, open, handle, event_of)
 end
 
 return { event_of = event_of, list = list }
