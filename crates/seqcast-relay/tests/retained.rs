@@ -476,15 +476,18 @@ fn r5_what_is_not_retained_because_of_a_bound_is_told() {
     for host in &hosts {
         eventually("all is there", || values(&host.bus).get("1").is_some_and(|value| value.starts_with('y')));
         assert_eq!(values(&host.bus).keys().collect::<Vec<_>>(), ["1", "2"]);
-        host.reader.with(|seen| {
-            let told: Vec<_> = seen
-                .iter()
-                .filter_map(|seen| match seen {
-                    common::oracle::Seen::Missed(missed) => Some((missed.count, missed.reason)),
-                    common::oracle::Seen::Event { .. } => None,
-                })
-                .collect();
-            assert_eq!(told, [(Some(1), MissedReason::TooLarge); 2]);
-        });
+        let told = || {
+            host.reader.with(|seen| {
+                seen.iter()
+                    .filter_map(|seen| match seen {
+                        common::oracle::Seen::Missed(missed) => Some((missed.count, missed.reason)),
+                        common::oracle::Seen::Event { .. } => None,
+                    })
+                    .collect::<Vec<_>>()
+            })
+        };
+        // The table is public before the reader polls.
+        eventually("both reports are there", || told().len() >= 2);
+        assert_eq!(told(), [(Some(1), MissedReason::TooLarge); 2]);
     }
 }
