@@ -18,7 +18,7 @@ mod support;
 use std::time::Duration;
 
 use support::batch::{Length, Wake, flow, one_way, wake};
-use support::bus::OnBus;
+use support::bus::{OnBus, Pulled};
 use support::series::{Key, Lab, Limit};
 use support::table::{Arguments, finish};
 
@@ -37,6 +37,11 @@ fn main() {
             for size in SIZES {
                 lab.measure(Key::new("one way", "seqcast", size), Limit::Lines(size), |board| {
                     one_way(board, &OnBus::for_size(size), size, length)
+                });
+            }
+            for size in SIZES {
+                lab.measure(Key::new("one way", "seqcast, by a subscriber", size), Limit::Lines(size), |board| {
+                    one_way(board, &Pulled(OnBus::for_size(size)), size, length)
                 });
             }
             for size in [1024, 4096, 16_384, 65_536] {

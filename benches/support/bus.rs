@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seqcast::{Bus, Event, Polled, Scope, SegmentOptions, Worker, WorkerOptions};
+use seqcast::{Bus, Delivery, Event, Polled, Scope, SegmentOptions, Subscriber, Worker, WorkerOptions};
 
 use super::channel::{Channel, End, Side, Sink};
 
@@ -109,6 +109,54 @@ impl End for OnBusEnd {
 
     fn wait(&mut self) {
         self.worker.wait(Duration::from_secs(1)).expect("waited");
+    }
+
+    fn missed(&self) -> u64 {
+        self.missed
+    }
+}
+
+/// The same, read by [`Subscriber::try_next`], as one reads a channel.
+pub struct Pulled(pub OnBus);
+
+pub struct PulledEnd {
+    subscriber: Subscriber,
+    source: &'static str,
+    missed: u64,
+    sink: &'static Sink,
+}
+
+impl Channel for Pulled {
+    type End = PulledEnd;
+
+    fn open(&self, side: Side, sink: &'static Sink) -> PulledEnd {
+        let near = side == Side::Near;
+        let (own, others) = (SOURCES[usize::from(!near)], SOURCES[usize::from(near)]);
+        let mut subscriber = self.0.bus.subscribe_with(&quiet()).expect("a seat");
+        subscriber.only_sources([others]).expect("a filter");
+        PulledEnd { subscriber, source: own, missed: 0, sink }
+    }
+}
+
+impl End for PulledEnd {
+    const TELLS_LOSSES: bool = true;
+
+    #[inline]
+    fn send(&mut self, payload: &[u8]) {
+        self.subscriber.publisher().post((self.source, EVENT), payload).expect("posted");
+    }
+
+    #[inline]
+    fn poll(&mut self) {
+        match self.subscriber.try_next().expect("read") {
+            Some(Delivery::Event(event)) => self.sink.take(event.bytes()),
+            Some(Delivery::Lagged { missed, .. }) => self.missed += missed,
+            _ => {}
+        }
+    }
+
+    fn wait(&mut self) {
+        self.subscriber.wait(Duration::from_secs(1)).expect("waited");
     }
 
     fn missed(&self) -> u64 {

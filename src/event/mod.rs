@@ -78,6 +78,18 @@ pub(crate) enum Content<'a> {
     Missed(&'a Missed),
 }
 
+impl<'a> Content<'a> {
+    #[inline(never)]
+    fn bytes(&self) -> &'a [u8] {
+        match self {
+            Content::Posted(posted) => posted.payload(),
+            Content::Value(value) => bytes_of_value(*value),
+            Content::Archived { bytes, .. } => bytes,
+            Content::Missed(_) => &[],
+        }
+    }
+}
+
 /// An event as it was read. Nothing is looked up before a handler asks for it.
 #[derive(Clone, Copy)]
 pub(crate) struct PostedEvent<'a> {
@@ -122,6 +134,7 @@ impl<'a> PostedEvent<'a> {
         }
     }
 
+    #[inline]
     fn payload(&self) -> &'a [u8] {
         if self.visited { &[] } else { self.head.payload(self.wire) }
     }
@@ -373,12 +386,11 @@ impl<'a> Event<'a> {
     /// worker.poll_with(|event| assert_eq!(event.bytes(), b"user:42"))?;
     /// # Ok::<(), seqcast::Error>(())
     /// ```
+    #[inline]
     pub fn bytes(&self) -> &'a [u8] {
         match &self.content {
             Content::Posted(posted) => posted.payload(),
-            Content::Value(value) => bytes_of_value(*value),
-            Content::Archived { bytes, .. } => bytes,
-            Content::Missed(_) => &[],
+            local => local.bytes(),
         }
     }
 

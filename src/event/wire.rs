@@ -360,6 +360,23 @@ impl Head {
         Some([u64::from_ne_bytes(first), u64::from_ne_bytes(second)])
     }
 
+    /// Returns source and event, in the bytes that this head was read from, if they are UTF-8.
+    #[inline]
+    pub(crate) fn texts<'a>(&self, bytes: &'a [u8]) -> Option<[&'a str; 2]> {
+        let (source, event) = (self.source(bytes), self.event(bytes));
+        // Most names are ASCII. The key behind them may be anything, and then there is a closer look.
+        let is_ascii = match self.two_words_of_names(bytes) {
+            Some([first, second]) => (first | second) & NOT_ASCII == 0,
+            None => self.padded_names(bytes).iter().all(|word| u64::from_ne_bytes(*word) & NOT_ASCII == 0),
+        };
+        if is_ascii {
+            // SAFETY: both slices are in the words from the names to the payload, whose bytes are all ASCII. The bytes
+            // are borrowed, so they do not change.
+            return Some(unsafe { [str::from_utf8_unchecked(source), str::from_utf8_unchecked(event)] });
+        }
+        Some([str::from_utf8(source).ok()?, str::from_utf8(event).ok()?])
+    }
+
     /// Returns where the payload begins.
     #[inline]
     pub(crate) fn payload_at(&self) -> usize {
@@ -393,6 +410,9 @@ impl Head {
 }
 
 pub(super) const PID_MASK: u32 = (1 << 24) - 1;
+
+/// The bits of a word that no ASCII text has.
+const NOT_ASCII: u64 = u64::from_ne_bytes([0x80; 8]);
 
 const RETAIN_AND_CLEAR: u8 = RETAIN | CLEAR;
 
@@ -721,6 +741,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn g10_names_are_texts_only_if_they_are_utf_8() {
+        let key = Keyed::Kept { kept: Kept { key: [3, 4], ttl_ns: 5, clears: false }, text: &[0xff, 0x80] };
+        let names = [("é", "b"), ("a", "ü"), ("a", "b"), ("a name of more than", "sixteen bytes, with ö")];
+        for (keyed, (source, event)) in [Keyed::Nothing, key].into_iter().flat_map(|key| names.map(|both| (key, both)))
+        {
+            let (topic, travel) = (Topic::new(source, event), Travel::Local);
+            let prefix = Prefix { seat: 1, pid: 2, topic, type_tag: 0, keyed, travel, bridged: false };
+            let mut bytes = Vec::new();
+            prefix.for_each_word(Where::new(9, 11), |word| bytes.extend(word.to_ne_bytes()));
+            let head = Head::parse(&bytes).unwrap();
+            assert_eq!(head.texts(&bytes), Some([source, event]));
+            let at = bytes.windows(source.len()).position(|window| window == source.as_bytes()).unwrap();
+            for broken in [at, at + source.len()] {
+                let mut bytes = bytes.clone();
+                bytes[broken] = 0xff;
+                assert_eq!(head.texts(&bytes), None, "{source} {event}, byte {broken}");
+            }
+        }
+    }
+
+    #[test]
     fn a_prefix_is_read_as_written() {
         let unique = UniqueKey { key: [3, 4], ttl_ns: 5 };
         let text = "abcdefghijklmnopqrstuvwxyz".repeat(10);
@@ -777,6 +818,7 @@ mod tests {
                     [Travel::Request, Travel::Relayed(&via_bytes)].map(|t| t == travel)
                 );
                 assert_eq!(head.via(bytes).map(Via::of_bytes), head.is_relayed().then_some(via));
+                assert_eq!(head.texts(bytes), Some([source, event]));
                 assert_eq!(head.source(bytes), source.as_bytes());
                 assert_eq!(head.names(bytes), [source, event].concat().as_bytes());
                 assert_eq!(head.payload_at(), bytes.len());

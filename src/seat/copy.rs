@@ -67,18 +67,30 @@ trait Original {
         if len > SMALL {
             return self.copy_in_parts(len, into, choose);
         }
+        match self.copy_small(len, into, choose) {
+            Small::Event => Copied::Event { len },
+            Small::NotWanted => Copied::NotWanted { len },
+            Small::Lapped => Copied::Lapped,
+            Small::Unreadable => Copied::Unreadable,
+        }
+    }
+
+    /// Copies a small event of `len` bytes whole, and then asks `choose`.
+    // Always: as `Published::copy_out`.
+    #[inline(always)]
+    fn copy_small(&self, len: usize, into: CopyInto<'_>, choose: &mut impl Choose) -> Small {
         let CopyInto { head, buffer } = into;
         let whole = len.next_multiple_of(8);
         grow(buffer, whole);
         let copy = &mut buffer[..whole];
         if !self.copy(0, copy) {
-            return Copied::Lapped;
+            return Small::Lapped;
         }
-        let Some(parsed) = Head::parse(&copy[..len]) else { return Copied::Unreadable };
+        let Some(parsed) = Head::parse(&copy[..len]) else { return Small::Unreadable };
         *head = parsed;
         match choose.choose(head, &copy[..parsed.payload_at()]) {
-            Choice::Pass => Copied::NotWanted { len },
-            Choice::Visit | Choice::Copy => Copied::Event { len },
+            Choice::Pass => Small::NotWanted,
+            Choice::Visit | Choice::Copy => Small::Event,
         }
     }
 
@@ -188,6 +200,15 @@ pub(crate) enum Copied {
     Unreadable,
 }
 
+/// The result of a copy of a small event. It fits into a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Small {
+    Event,
+    NotWanted,
+    Lapped,
+    Unreadable,
+}
+
 impl<'a> Published<'a> {
     /// Returns the id whose cell held `cell` at the first look.
     #[inline]
@@ -195,6 +216,21 @@ impl<'a> Published<'a> {
         let block = ring.block(cell)?;
         block.prefetch_second_line();
         Ok(Published { ring, id, cell, block })
+    }
+
+    /// Returns the length of the event if it is small, as most are. Then [`copy_small`](Published::copy_small) does the
+    /// same as [`copy_out`](Published::copy_out). The length counts if the copy does.
+    #[inline]
+    pub(crate) fn small_len(&self) -> Option<usize> {
+        let len = self.meta_bits().wrapping_sub(Meta { kind: Kind::Event, len: 0 }.bits());
+        let most = SMALL.min(self.words().len() * 8);
+        usize::try_from(len).ok().filter(|&len| len <= most)
+    }
+
+    /// Copies a small event of `len` bytes into `into`, whose buffer grows as needed.
+    #[inline(always)]
+    pub(crate) fn copy_small(&self, len: usize, into: CopyInto<'_>, choose: &mut impl Choose) -> Small {
+        Original::copy_small(self, len, into, choose)
     }
 
     /// Returns `true` if the payload is in a large block. It counts if a copy that is made afterwards does.

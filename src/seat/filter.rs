@@ -70,15 +70,14 @@ impl Filter {
         Ok(if is_all { Filter::All } else { Filter::Only(wanted) })
     }
 
-    fn wants(&self, head: &Head, source: &[u8], event: &[u8]) -> bool {
-        let is_of = |wanted: &Wanted| {
-            wanted.source.as_bytes() == source && wanted.event.as_ref().is_none_or(|name| name.as_bytes() == event)
-        };
+    fn wants(&self, head: &Head, source: &str, event: &str) -> bool {
+        let is_of =
+            |wanted: &Wanted| *wanted.source == *source && wanted.event.as_ref().is_none_or(|name| **name == *event);
         match self {
             Filter::All => true,
             Filter::Only(wanted) => wanted.iter().any(is_of),
             Filter::ToCarry { unique } => {
-                !head.is_bridged() && (*unique || !head.is_unique()) && source != library::SOURCE.as_bytes()
+                !head.is_bridged() && (*unique || !head.is_unique()) && source != library::SOURCE
             }
         }
     }
@@ -104,9 +103,8 @@ impl Gate for PullGate<'_, '_> {
     }
 
     fn choose(&mut self, _id: u64, head: &Head, prefix: &[u8]) -> Choice {
-        let (source, event) = (head.source(prefix), head.event(prefix));
-        let is_text = || str::from_utf8(source).is_ok() && str::from_utf8(event).is_ok();
-        if !self.filter.wants(head, source, event) || !is_text() {
+        let Some([source, event]) = head.texts(prefix) else { return Choice::Pass };
+        if !self.filter.wants(head, source, event) {
             return Choice::Pass;
         }
         // An event that is put off, because undecided ones are delivered first, must be copied.
@@ -116,9 +114,9 @@ impl Gate for PullGate<'_, '_> {
 
     fn visit(&mut self, id: u64, head: &Head, prefix: &[u8], words: Words<'_>) -> Result<()> {
         if let Some(visitor) = &mut self.visitor
-            && let (Ok(source), Ok(event)) = (str::from_utf8(head.source(prefix)), str::from_utf8(head.event(prefix)))
+            && let Some(names) = head.texts(prefix)
         {
-            visitor(Some((&visited_event(self.reader, [source, event], id, head, prefix), words)));
+            visitor(Some((&visited_event(self.reader, names, id, head, prefix), words)));
         }
         // The visitor may have forked and returned in the child.
         Ok(self.reader.guard.check()?)

@@ -16,10 +16,10 @@ use crate::protocol::large::LargeRing;
 use crate::protocol::pool::Tries;
 use crate::protocol::retained::{SlotLook, Span, TOMBSTONE, Table};
 use crate::protocol::ring::{Fate, Look, Ring};
-use crate::protocol::word::CellWord;
+use crate::protocol::word::{CellWord, Mark};
 use crate::seat::ahead::{Ahead, ReadAhead};
 use crate::seat::catch_up::{CatchUp, copy_slot};
-use crate::seat::copy::{Copied, CopyInto, Published};
+use crate::seat::copy::{Copied, CopyInto, Published, Small};
 use crate::seat::fragments::{Assembled, Fragments};
 use crate::seat::holding::is_over;
 use crate::seat::must::MustRead;
@@ -341,6 +341,18 @@ impl Reader {
         at_end
     }
 
+    /// Returns the mark of the next id, after a [`Step::Empty`].
+    #[inline]
+    pub(crate) fn mark_empty(&self) -> Mark {
+        self.ring.mark_empty(self.next)
+    }
+
+    /// Returns `true` if the id of `mark` is not taken yet.
+    #[inline]
+    pub(crate) fn is_empty_by(&self, mark: Mark) -> bool {
+        self.ring.is_empty_by(mark)
+    }
+
     /// Returns the event of the last [`Step::Event`].
     #[inline]
     pub(crate) fn current(&self) -> &Message {
@@ -600,6 +612,35 @@ impl Reader {
         let published = Published::of(&self.ring, id, seen).in_segment(&self.segment)?;
         self.streak =
             if self.streak < BEHIND { self.streak + 1 } else { BEHIND * u32::from(self.ring.prefetch_after(id)) };
+        let Some(len) = published.small_len() else { return self.copy_other(id, seen, since, is_next, gate) };
+        let Message { head, bytes: buffer, .. } = &mut self.current;
+        let into = CopyInto { head, buffer };
+        let mut choose = ByGate { gate, id, is_next, relays: self.relays, visit: None };
+        match published.copy_small(len, into, &mut choose) {
+            Small::Event => {
+                self.set_current(id, len, false);
+                self.decide(id, since, gate)
+            }
+            Small::NotWanted => {
+                self.not_wanted(id, self.current.head);
+                Ok(Taken::Nothing)
+            }
+            Small::Lapped => Ok(Taken::Lapped),
+            Small::Unreadable => Ok(Taken::Unreadable),
+        }
+    }
+
+    /// The same for what is not a small event.
+    #[inline(never)]
+    fn copy_other(
+        &mut self,
+        id: u64,
+        seen: CellWord,
+        since: u64,
+        is_next: bool,
+        gate: &mut impl Gate,
+    ) -> Result<Taken> {
+        let published = Published::of(&self.ring, id, seen).in_segment(&self.segment)?;
         let mut choose = ByGate { gate, id, is_next, relays: self.relays, visit: None };
         let Message { head, bytes: buffer, .. } = &mut self.current;
         let into = CopyInto { head, buffer };

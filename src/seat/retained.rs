@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::event::Topic;
-use crate::event::wire::{Head, Kept, Via};
+use crate::event::wire::{Kept, Via};
 #[cfg(feature = "typed")]
 use crate::event::{Content, Event, Home, PostedEvent};
 use crate::os::clock::HostClock;
@@ -46,7 +46,7 @@ impl Retained {
     #[inline(always)]
     fn of(segment: &Segment, held: &Held, message: Message, now: u64) -> Result<Retained> {
         let Message { head, bytes, .. } = &message;
-        if !are_text(head, bytes) {
+        if head.texts(bytes).is_none() {
             return Err(segment.corrupt("the names of a retained event are not text"));
         }
         // Relaxed: as in `Data::posted`.
@@ -169,15 +169,6 @@ impl fmt::Debug for Retained {
             .field("left", &self.left)
             .finish_non_exhaustive()
     }
-}
-
-/// Returns `true` if the names of an event are text.
-#[inline]
-fn are_text(head: &Head, bytes: &[u8]) -> bool {
-    const NOT_ASCII: u64 = u64::from_ne_bytes([0x80; 8]);
-    // Most names are ASCII. The key behind them may be anything, and then there is a closer look.
-    let is_ascii = head.padded_names(bytes).iter().all(|word| u64::from_ne_bytes(*word) & NOT_ASCII == 0);
-    is_ascii || (str::from_utf8(head.source(bytes)).is_ok() && str::from_utf8(head.event(bytes)).is_ok())
 }
 
 /// The table of retained events, for look-ups.

@@ -24,6 +24,7 @@ use crate::seat::visit::VisitedBy;
 use crate::seat::{Seat, is_of_process};
 use crate::segment::Segment;
 use crate::segment::layout::{header_word, seat_word};
+use crate::sync::Words;
 
 /// A seat that the caller reads one event at a time, without handlers, threads or callbacks.
 ///
@@ -61,6 +62,13 @@ pub struct Subscriber {
     pub(super) put_off: Option<Step>,
     /// The reserved id that reading stopped at.
     reserved: Option<Pending>,
+    /// The mark of the id at which a step found nothing last, or [`Mark::NONE`]. Once the id is taken, it is no longer
+    /// empty by this mark.
+    empty_at: Mark,
+    /// The result of an [`Advance::Other`].
+    other: Option<Found>,
+    /// The seats of all workers, to distinguish processes with the same pid.
+    seats: Words,
 }
 
 impl Subscriber {
@@ -89,6 +97,7 @@ impl Subscriber {
             Reader::new(Arc::clone(&seat.segment), seat.words.clone(), seat.number, seat.clock, begin, must);
         reader.set_wait_max(u64::try_from(options.wait_max.as_nanos()).unwrap_or(u64::MAX));
         reader.set_resync(options.resync);
+        let seats = seat.segment.seats();
         Subscriber {
             publisher,
             reader,
@@ -98,6 +107,9 @@ impl Subscriber {
             undecided: VecDeque::new(),
             put_off: None,
             reserved: None,
+            empty_at: Mark::NONE,
+            other: None,
+            seats,
         }
     }
 
@@ -203,10 +215,19 @@ impl Subscriber {
     /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Corrupt`], [`ErrorKind::Exhausted`].
     #[inline]
     pub fn try_next(&mut self) -> Result<Option<Delivery<'_>>> {
-        Ok(match self.step()? {
-            Some(found) => self.delivery(found),
-            None => None,
-        })
+        if self.is_idle()? { Ok(None) } else { self.next_news() }
+    }
+
+    #[inline(never)]
+    fn next_news(&mut self) -> Result<Option<Delivery<'_>>> {
+        match self.advance_to_news(None)? {
+            Advance::Nothing => Ok(None),
+            Advance::Event if !self.reader.current().head.clears() => {
+                Ok(event(&self.reader, self.reader.current(), &self.publisher, &self.seats).map(Delivery::Event))
+            }
+            Advance::Event => Ok(self.delivery(Found::Step(Step::Event))),
+            Advance::Other => Ok(self.other_delivery()),
+        }
     }
 
     /// Returns the next delivery. If there is nothing new, waits for at most `timeout` and then returns `None`. At a
@@ -327,8 +348,8 @@ impl Subscriber {
         let mut count = 0;
         while let Some(found) = self.step()? {
             let is_reserved = matches!(found, Found::Step(Step::Pending(_)));
-            let Subscriber { publisher, reader, .. } = self;
-            if let Some(delivery) = delivery(found, reader, publisher) {
+            let Subscriber { publisher, reader, seats, .. } = self;
+            if let Some(delivery) = delivery(found, reader, publisher, seats) {
                 count += 1;
                 run(delivery, publisher)?;
             }
@@ -396,7 +417,7 @@ impl Subscriber {
     pub fn leave(mut self, mut run: impl FnMut(Event<'_>)) -> Result<()> {
         self.publisher.check()?;
         if self.has_put_off_claimed()
-            && let Some(event) = event(self.reader.current(), self.reader.segment(), &self.publisher)
+            && let Some(event) = event(&self.reader, self.reader.current(), &self.publisher, &self.seats)
         {
             run(event);
         }
@@ -406,7 +427,7 @@ impl Subscriber {
         for message in &claimed {
             // `run` may fork and return in the child, which does not own these events.
             self.publisher.check()?;
-            if let Some(event) = event(message, self.reader.segment(), &self.publisher) {
+            if let Some(event) = event(&self.reader, message, &self.publisher, &self.seats) {
                 run(event);
             }
         }
@@ -426,34 +447,82 @@ impl Subscriber {
     /// The same. `visitor` visits the payload of the event in place, if that is possible.
     #[inline]
     pub(super) fn step_visiting(&mut self, visitor: Option<&mut Visitor<'_>>) -> Result<Option<Found>> {
+        Ok(match self.advance(visitor)? {
+            Advance::Nothing => None,
+            Advance::Event => Some(Found::Step(Step::Event)),
+            Advance::Other => self.other.take(),
+        })
+    }
+
+    /// Takes a step. What it returns fits into registers: moving a step right after it was written stalls the
+    /// processor.
+    #[inline]
+    fn advance(&mut self, visitor: Option<&mut Visitor<'_>>) -> Result<Advance> {
+        if self.is_idle()? { Ok(Advance::Nothing) } else { self.advance_to_news(visitor) }
+    }
+
+    /// Returns `true` if a step would find nothing. It costs only a few loads, and most steps do nothing else.
+    #[inline]
+    fn is_idle(&self) -> Result<bool> {
         self.publisher.check()?;
+        Ok(self.reader.is_empty_by(self.empty_at))
+    }
+
+    #[inline]
+    fn advance_to_news(&mut self, visitor: Option<&mut Visitor<'_>>) -> Result<Advance> {
         self.reserved = None;
-        let step = match self.put_off.take() {
-            Some(step) => step,
-            None => self.read(visitor)?,
-        };
+        if self.put_off.is_some() {
+            return self.advance_to_put_off();
+        }
+        let step = self.read(visitor);
+        if matches!(step, Ok(Step::Event)) && self.undecided.is_empty() {
+            self.publisher.seat.words.add(seat_word!(reading.delivered), 1);
+            return Ok(Advance::Event);
+        }
+        self.advance_by(step?)
+    }
+
+    #[cold]
+    fn advance_to_put_off(&mut self) -> Result<Advance> {
+        self.put_off.take().map_or(Ok(Advance::Nothing), |step| self.advance_by(step))
+    }
+
+    /// Advances by `step`, or to an undecided event before it.
+    #[inline(never)]
+    fn advance_by(&mut self, step: Step) -> Result<Advance> {
         if let Some((id, reason)) = self.undecided.pop_front() {
             // A step that may change in the meantime is taken again.
             self.put_off = (!matches!(step, Step::Empty | Step::Pending(_))).then_some(step);
-            return Ok(Some(Found::Undecided(id, reason)));
+            self.other = Some(Found::Undecided(id, reason));
+            return Ok(Advance::Other);
         }
         match step {
-            Step::Empty => return Ok(None),
+            Step::Empty => {
+                self.empty_at = self.reader.mark_empty();
+                return Ok(Advance::Nothing);
+            }
+            Step::Event => {
+                self.publisher.seat.words.add(seat_word!(reading.delivered), 1);
+                return Ok(Advance::Event);
+            }
             Step::Pending(pending) => self.reserved = Some(pending),
-            Step::Event => self.publisher.seat.words.add(seat_word!(reading.delivered), 1),
             _ => {}
         }
-        Ok(Some(Found::Step(step)))
+        self.other = Some(Found::Step(step));
+        Ok(Advance::Other)
     }
 
     #[inline]
     fn read(&mut self, visitor: Option<&mut Visitor<'_>>) -> Result<Step> {
         let Publisher { seat, .. } = &mut self.publisher;
-        let Seat { claimer, writer, segment, guard, pid, number, .. } = seat;
+        let Seat { segment, guard, pid, number, claimer, writer, .. } = seat;
         let reader = VisitedBy { segment, guard, pid: *pid, seat: *number };
         let Subscriber { filter, undecided, .. } = self;
         let mut gate = PullGate { filter, claimer, writer, undecided, reader, visitor };
-        self.reader.read(&mut gate)
+        let step = self.reader.read(&mut gate);
+        // Also after an error. A post begins its search for an id there.
+        self.publisher.seat.writer.know(self.reader.next());
+        step
     }
 
     /// Returns `true` if the step that was put off is an event that this seat has claimed.
@@ -462,7 +531,13 @@ impl Subscriber {
     }
 
     pub(super) fn delivery(&self, found: Found) -> Option<Delivery<'_>> {
-        delivery(found, &self.reader, &self.publisher)
+        delivery(found, &self.reader, &self.publisher, &self.seats)
+    }
+
+    #[cold]
+    fn other_delivery(&mut self) -> Option<Delivery<'_>> {
+        let found = self.other.take()?;
+        self.delivery(found)
     }
 
     /// Returns the place at which reading stopped, or [`Mark::NONE`] if there is more to read.
@@ -563,6 +638,15 @@ impl fmt::Debug for Subscriber {
     }
 }
 
+/// What a step has found.
+enum Advance {
+    Nothing,
+    /// The event that the reader has.
+    Event,
+    /// What [`Subscriber::other`] says.
+    Other,
+}
+
 /// Takes a step.
 pub(super) type TakeStep<'a> = dyn FnMut(&mut Subscriber) -> Result<Option<Found>> + 'a;
 
@@ -581,13 +665,13 @@ impl Found {
     }
 }
 
-fn delivery<'a>(found: Found, reader: &'a Reader, publisher: &Publisher) -> Option<Delivery<'a>> {
+fn delivery<'a>(found: Found, reader: &'a Reader, publisher: &Publisher, seats: &Words) -> Option<Delivery<'a>> {
     Some(match found {
         Found::Undecided(id, reason) => Delivery::Undecided { id, reason },
         Found::Step(Step::Event) if reader.current().head.clears() => {
-            Delivery::Cleared(event(reader.current(), reader.segment(), publisher)?)
+            Delivery::Cleared(event(reader, reader.current(), publisher, seats)?)
         }
-        Found::Step(Step::Event) => Delivery::Event(event(reader.current(), reader.segment(), publisher)?),
+        Found::Step(Step::Event) => Delivery::Event(event(reader, reader.current(), publisher, seats)?),
         Found::Step(Step::Reset { to }) => Delivery::Reset { id: to },
         Found::Step(Step::UpToDate { to }) => Delivery::UpToDate { id: to },
         Found::Step(Step::Lagged { first, missed, cut_off }) => Delivery::Lagged { first, missed, cut_off },
@@ -599,11 +683,31 @@ fn delivery<'a>(found: Found, reader: &'a Reader, publisher: &Publisher) -> Opti
 }
 
 /// Returns the event of `message`. The gate lets only UTF-8 names through.
-fn event<'a>(message: &'a Message, segment: &'a Segment, publisher: &Publisher) -> Option<Event<'a>> {
+#[inline]
+fn event<'a>(reader: &'a Reader, message: &'a Message, publisher: &Publisher, seats: &Words) -> Option<Event<'a>> {
     let head = &message.head;
-    let source = str::from_utf8(head.source(&message.bytes)).ok()?;
-    let event = str::from_utf8(head.event(&message.bytes)).ok()?;
+    let [source, event] = head.texts(&message.bytes)?;
     let seat = &publisher.seat;
-    let own = is_of_process(&seat.segment.seats(), head, seat.pid, seat.number);
-    Some(Event { source, event, content: Content::Posted(message.posted(Home::Segment(segment), own)) })
+    let own = is_of_process(seats, head, seat.pid, seat.number);
+    Some(Event { source, event, content: Content::Posted(message.posted(Home::Segment(reader.segment()), own)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::options::SegmentOptions;
+
+    #[test]
+    fn a_post_begins_its_search_where_the_seat_has_read_to() {
+        let segment = Arc::new(Segment::anonymous(&SegmentOptions::new().capacity(64).seats(4)).unwrap());
+        let options = WorkerOptions::new().announce(false);
+        let mut subscriber = Subscriber::join(&segment, &options).unwrap();
+        let mut other = Publisher::join(&segment, &options).unwrap();
+        for posted in 1..=20 {
+            other.post(("s", "e"), "").unwrap();
+            let is_event = matches!(subscriber.try_next().unwrap(), Some(Delivery::Event(_)));
+            let known = subscriber.publisher.seat.writer.hand.known();
+            assert_eq!((is_event, known), (true, posted), "the next post looks at {known} first");
+        }
+    }
 }

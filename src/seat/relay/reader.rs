@@ -142,13 +142,14 @@ impl RelayReader {
         else {
             return None;
         };
+        // The gate lets only UTF-8 names through.
+        let [source, event] = head.texts(&message.bytes)?;
         let ttl = |ns: u64| Duration::from_nanos(ns);
         Some(OutgoingEvent {
             id: message.id,
             kind: if head.is_request() { OutgoingKind::Ordered } else { OutgoingKind::Local },
-            // The gate lets only UTF-8 names through.
-            source: str::from_utf8(head.source(&message.bytes)).ok()?,
-            event: str::from_utf8(head.event(&message.bytes)).ok()?,
+            source,
+            event,
             type_tag,
             format: format as u32,
             bytes,
@@ -281,9 +282,7 @@ impl Gate for RelayGate<'_> {
         if head.is_relayed() {
             return false;
         }
-        let (Ok(source), Ok(_)) = (str::from_utf8(head.source(prefix)), str::from_utf8(head.event(prefix))) else {
-            return false;
-        };
+        let Some([source, _]) = head.texts(prefix) else { return false };
         head.is_request() || source != library::SOURCE && (self.wanted)(source)
     }
 
