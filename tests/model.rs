@@ -2,7 +2,8 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use seqcast_testkit::model::{Both, EVENTS, From, KEYS, Op, RETAINED_KEYS, SOURCES, Scoped, WORKERS};
+use seqcast_testkit::model::op::{From, Op, Scoped};
+use seqcast_testkit::model::{Both, EVENTS, KEYS, RETAINED_KEYS, SOURCES, WORKERS};
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let worker = 0..WORKERS;

@@ -1,7 +1,8 @@
 //! Sequences of calls on a valid segment, against the reference model (G1, G2, G4, G5, G9, G13 to G18).
 
 use seqcast_testkit::hostile::draw::{Draw, Input};
-use seqcast_testkit::model::{Both, Op};
+use seqcast_testkit::model::Both;
+use seqcast_testkit::model::op::Op;
 
 const MOST_STEPS: usize = 400;
 
