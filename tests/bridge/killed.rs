@@ -109,7 +109,7 @@ fn short(text: &str) -> &str {
 fn killed_at_every_step(traces: Traces, least: usize, posts: Posts) {
     let places = Scene::new(posts).stepped(traces, &[]).0.learn();
     assert!(places.len() >= least, "a bridge changes only {} words", places.len());
-    // Two joins and two claims have many steps, each of which `tests/kill.rs` covers.
+    // Two joins and two claims have many steps, each of which `tests/kill` covers.
     let stride = if matches!(traces, Traces::Beginning) { 3 } else { 1 };
     for steps in (0..).step_by(stride) {
         let scene = Scene::new(posts);

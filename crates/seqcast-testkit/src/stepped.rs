@@ -1,4 +1,4 @@
-//! Children that run from change to change of segments' memory: see `tests/kill.rs`.
+//! Children that run from change to change of segments' memory: see `tests/kill`.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
