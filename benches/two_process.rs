@@ -18,7 +18,7 @@ mod support;
 use std::time::Duration;
 
 use support::batch::{Length, Wake, flow, one_way, wake};
-use support::bus::{OnBus, Pulled};
+use support::bus::{OnBus, Pulled, Visited};
 use support::series::{Key, Lab, Limit};
 use support::table::{Arguments, finish};
 
@@ -44,6 +44,11 @@ fn main() {
                     one_way(board, &Pulled(OnBus::for_size(size)), size, length)
                 });
             }
+            for size in [16_384, 65_536, MEBIBYTE] {
+                lab.measure(Key::new("one way", "seqcast, visited in place", size), Limit::Lines(size), |board| {
+                    one_way(board, &Visited(OnBus::with_large(size)), size, length)
+                });
+            }
             for size in [1024, 4096, 16_384, 65_536] {
                 lab.measure(Key::new("one way", "seqcast, in fragments", size), Limit::Lines(size), |board| {
                     one_way(board, &OnBus::by_default(), size, length)
@@ -59,6 +64,11 @@ fn main() {
             for size in SIZES {
                 lab.measure(Key::new("throughput", "seqcast", size), Limit::Lines(size), |board| {
                     flow(board, &OnBus::for_size(size), size, 1, 1, flow_time)
+                });
+            }
+            for size in SIZES {
+                lab.measure(Key::new("throughput", "seqcast, by a subscriber", size), Limit::Lines(size), |board| {
+                    flow(board, &Pulled(OnBus::for_size(size)), size, 1, 1, flow_time)
                 });
             }
             for size in [16_384, 65_536] {

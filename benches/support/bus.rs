@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seqcast::{Bus, Delivery, Event, Polled, Scope, SegmentOptions, Subscriber, Worker, WorkerOptions};
+use seqcast::{Bus, Delivery, Event, Polled, Scope, SegmentOptions, Subscriber, Words, Worker, WorkerOptions};
 
 use super::channel::{Channel, End, Side, Sink};
 
@@ -119,6 +119,10 @@ impl End for OnBusEnd {
 /// The same, read by [`Subscriber::try_next`], as one reads a channel.
 pub struct Pulled(pub OnBus);
 
+/// The same, read by [`Subscriber::try_visit`]: payloads are summed up where they lie.
+pub struct Visited(pub OnBus);
+
+/// A subscriber of the other side's events.
 pub struct PulledEnd {
     subscriber: Subscriber,
     source: &'static str,
@@ -126,15 +130,31 @@ pub struct PulledEnd {
     sink: &'static Sink,
 }
 
+pub struct VisitedEnd(PulledEnd);
+
+impl PulledEnd {
+    fn open(bus: &Bus, side: Side, sink: &'static Sink) -> PulledEnd {
+        let near = side == Side::Near;
+        let (own, others) = (SOURCES[usize::from(!near)], SOURCES[usize::from(near)]);
+        let mut subscriber = bus.subscribe_with(&quiet()).expect("a seat");
+        subscriber.only_sources([others]).expect("a filter");
+        PulledEnd { subscriber, source: own, missed: 0, sink }
+    }
+}
+
 impl Channel for Pulled {
     type End = PulledEnd;
 
     fn open(&self, side: Side, sink: &'static Sink) -> PulledEnd {
-        let near = side == Side::Near;
-        let (own, others) = (SOURCES[usize::from(!near)], SOURCES[usize::from(near)]);
-        let mut subscriber = self.0.bus.subscribe_with(&quiet()).expect("a seat");
-        subscriber.only_sources([others]).expect("a filter");
-        PulledEnd { subscriber, source: own, missed: 0, sink }
+        PulledEnd::open(&self.0.bus, side, sink)
+    }
+}
+
+impl Channel for Visited {
+    type End = VisitedEnd;
+
+    fn open(&self, side: Side, sink: &'static Sink) -> VisitedEnd {
+        VisitedEnd(PulledEnd::open(&self.0.bus, side, sink))
     }
 }
 
@@ -161,5 +181,33 @@ impl End for PulledEnd {
 
     fn missed(&self) -> u64 {
         self.missed
+    }
+}
+
+impl End for VisitedEnd {
+    const TELLS_LOSSES: bool = true;
+
+    #[inline]
+    fn send(&mut self, payload: &[u8]) {
+        self.0.send(payload);
+    }
+
+    #[inline]
+    fn poll(&mut self) {
+        let PulledEnd { subscriber, missed, sink, .. } = &mut self.0;
+        let visit = |words: Words<'_>| (words.u64_at(0).unwrap_or_default(), words.sum());
+        match subscriber.try_visit(|_, words| visit(words)).expect("read") {
+            Some((Delivery::Event(_), Some((number, sum)))) => sink.take_summed(number, sum),
+            Some((Delivery::Lagged { missed: more, .. }, _)) => *missed += more,
+            _ => {}
+        }
+    }
+
+    fn wait(&mut self) {
+        self.0.wait();
+    }
+
+    fn missed(&self) -> u64 {
+        self.0.missed
     }
 }

@@ -69,10 +69,15 @@ impl Sink {
     pub fn take(&self, payload: &[u8]) {
         let (words, _) = payload.as_chunks::<8>();
         let sum = words.iter().fold(0, |sum: u64, word| sum.wrapping_add(u64::from_ne_bytes(*word)));
+        self.take_summed(words.first().map_or(0, |word| u64::from_ne_bytes(*word)), sum);
+    }
+
+    /// Takes a payload that was read elsewhere, by its number and the sum of its words.
+    #[inline]
+    pub fn take_summed(&self, number: u64, sum: u64) {
         // Plain stores: only the process's own thread takes payloads.
         self.sum.store(self.sum.load(Ordering::Relaxed).wrapping_add(sum), Ordering::Relaxed);
         self.count.store(self.count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        let number = words.first().map_or(0, |word| u64::from_ne_bytes(*word));
         self.last.store(number, Ordering::Relaxed);
         if self.has_clock {
             self.taken.store(ticks(), Ordering::Relaxed);

@@ -35,7 +35,7 @@ use ringfire_blobs::Blobs;
 use ringfire_rings::{Mpmc, MpmcBus, Spmc};
 use sockets::{Pipes, Unix};
 use support::batch::{Batch, Length, Of, Wake, flow, one_way, wake, wake_many, wake_one_way};
-use support::bus::OnBus;
+use support::bus::{OnBus, Pulled, Visited};
 use support::series::{Key, Lab, Limit};
 use support::table::{Arguments, finish};
 
@@ -126,6 +126,7 @@ fn each_typed<const N: usize>(lab: &mut Lab, arguments: &Arguments, plan: Plan) 
 fn a_mebibyte(lab: &mut Lab, arguments: &Arguments, plan: Plan) {
     const SIZE: usize = 1 << 20;
     both!(lab, arguments, plan, SIZE, "seqcast, in large blocks", OnBus::with_large(SIZE));
+    both!(lab, arguments, plan, SIZE, "seqcast, visited in place", Visited(OnBus::with_large(SIZE)));
     both!(lab, arguments, plan, SIZE, "iceoryx2", Iceoryx::new(SIZE));
     both!(lab, arguments, plan, SIZE, "ringfire, one producer, byte strings", Blobs::new(SIZE));
 }
@@ -133,6 +134,10 @@ fn a_mebibyte(lab: &mut Lab, arguments: &Arguments, plan: Plan) {
 /// All other peers, with payloads of `size` bytes.
 fn each_size(lab: &mut Lab, arguments: &Arguments, plan: Plan, server: &Result<Server, String>, size: usize) {
     both!(lab, arguments, plan, size, "seqcast", OnBus::for_size(size));
+    both!(lab, arguments, plan, size, "seqcast, by a subscriber", Pulled(OnBus::for_size(size)));
+    if size > 8192 {
+        both!(lab, arguments, plan, size, "seqcast, visited in place", Visited(OnBus::for_size(size)));
+    }
     both!(lab, arguments, plan, size, "iceoryx2", Iceoryx::new(size));
     both!(lab, arguments, plan, size, "ipc-channel", Ipc::new());
     both!(lab, arguments, plan, size, "Unix socket", Unix::new(size));
