@@ -361,15 +361,25 @@ impl Head {
     }
 
     /// Returns source and event, in the bytes that this head was read from, if they are UTF-8.
-    #[inline]
+    // Always: the names of most events are short and ASCII, and then this is a few instructions.
+    #[inline(always)]
     pub(crate) fn texts<'a>(&self, bytes: &'a [u8]) -> Option<[&'a str; 2]> {
+        let Some([first, second]) = self.two_words_of_names(bytes) else { return self.texts_of_others(bytes) };
+        let (Some(source), Some(event), 0) =
+            (bytes.get(self.source_range()), bytes.get(self.event_range()), (first | second) & NOT_ASCII)
+        else {
+            return self.texts_of_others(bytes);
+        };
+        // SAFETY: both slices are in the two words from the names to the payload, whose bytes are all ASCII. The bytes
+        // are borrowed, so they do not change.
+        Some(unsafe { [str::from_utf8_unchecked(source), str::from_utf8_unchecked(event)] })
+    }
+
+    #[inline(never)]
+    fn texts_of_others<'a>(&self, bytes: &'a [u8]) -> Option<[&'a str; 2]> {
         let (source, event) = (self.source(bytes), self.event(bytes));
         // Most names are ASCII. The key behind them may be anything, and then there is a closer look.
-        let is_ascii = match self.two_words_of_names(bytes) {
-            Some([first, second]) => (first | second) & NOT_ASCII == 0,
-            None => self.padded_names(bytes).iter().all(|word| u64::from_ne_bytes(*word) & NOT_ASCII == 0),
-        };
-        if is_ascii {
+        if self.padded_names(bytes).iter().all(|word| u64::from_ne_bytes(*word) & NOT_ASCII == 0) {
             // SAFETY: both slices are in the words from the names to the payload, whose bytes are all ASCII. The bytes
             // are borrowed, so they do not change.
             return Some(unsafe { [str::from_utf8_unchecked(source), str::from_utf8_unchecked(event)] });

@@ -252,6 +252,15 @@ impl Ring {
         }
     }
 
+    /// Returns the word of `id`'s cell, if `id` is an event: what [`look`](Ring::look) finds in most cases.
+    #[inline]
+    pub(crate) fn published(&self, id: u64) -> Option<CellWord> {
+        // Acquire: as in `look`.
+        let seen = CellWord::from_bits(load_acquire(self.pool.cell(self.cell_of(id))));
+        (seen.version() == self.version_of(id) && matches!(seen.phase(), Phase::Published | Phase::Keep))
+            .then_some(seen)
+    }
+
     /// Prefetches the lines of an event that will be read soon after the one at `id`. Returns `false` if that event
     /// does not exist yet: another request would then only take lines from the writers that are about to store to them.
     #[inline]

@@ -172,9 +172,16 @@ impl Seat {
 
 /// Returns `true` if the process that holds `seat` and has the id `pid` posted the event. The pid alone is not enough:
 /// workers in different containers may have the same one.
+#[inline(always)]
 pub(crate) fn is_of_process(seats: &Words, head: &Head, pid: u32, seat: u16) -> bool {
-    // If the sender's seat was taken again in the meantime, the event counts as another process's. That does no harm.
-    head.pid() == pid && (head.seat() == seat || process_of(seats, head.seat()) == process_of(seats, seat))
+    head.pid() == pid && (head.seat() == seat || are_of_one_process(seats, head.seat(), seat))
+}
+
+/// Returns `true` if the same process holds both seats, or held them last. If the poster's seat was taken again in the
+/// meantime, its event counts as another process's. That does no harm.
+#[inline(never)]
+fn are_of_one_process(seats: &Words, one: u16, other: u16) -> bool {
+    process_of(seats, one) == process_of(seats, other)
 }
 
 /// Returns the pid namespace and the start time of the process that holds `seat`, or held it last.

@@ -391,6 +391,27 @@ impl Reader {
                 continue;
             }
             let id = self.next;
+            if let Some(seen) = self.ring.published(id) {
+                self.next = next_id(id);
+                match self.copy(id, seen, self.since, true, gate)? {
+                    Taken::Event => {
+                        // Not by way of `step`: a step of another kind is larger, and would be copied whole.
+                        self.store_next();
+                        return Ok(Step::Event);
+                    }
+                    Taken::Nothing => {}
+                    Taken::Gap(gap) => break self.told_of(id, &gap),
+                    Taken::Lapped => {
+                        self.next = id;
+                        break self.lapped();
+                    }
+                    Taken::Missed => break self.missed_one(id),
+                    Taken::Forgotten => self.forgotten(id),
+                    Taken::Unreadable => break self.unreadable(id),
+                }
+                self.store_cursor();
+                continue;
+            }
             match self.look(id)? {
                 Look::Empty => {
                     self.streak = 0;
@@ -398,25 +419,8 @@ impl Reader {
                     self.rest();
                     return Ok(Step::Empty);
                 }
-                Look::Published(seen) => {
-                    self.next = next_id(id);
-                    match self.copy(id, seen, self.since, true, gate)? {
-                        Taken::Event => {
-                            // Not by way of `step`: a step of another kind is larger, and would be copied whole.
-                            self.store_cursor();
-                            return Ok(Step::Event);
-                        }
-                        Taken::Nothing => {}
-                        Taken::Gap(gap) => break self.told_of(id, &gap),
-                        Taken::Lapped => {
-                            self.next = id;
-                            break self.lapped();
-                        }
-                        Taken::Missed => break self.missed_one(id),
-                        Taken::Forgotten => self.forgotten(id),
-                        Taken::Unreadable => break self.unreadable(id),
-                    }
-                }
+                // Published since: the next look finds it.
+                Look::Published(_) => {}
                 Look::Reserved(_) => {
                     self.next = next_id(id);
                     self.wait_for(id);
@@ -608,6 +612,7 @@ impl Reader {
     }
 
     /// Copies out the event at `id`, if this seat is to deliver it. If it `is_next`, it may be visited instead.
+    #[inline(always)]
     fn copy(&mut self, id: u64, seen: CellWord, since: u64, is_next: bool, gate: &mut impl Gate) -> Result<Taken> {
         let published = Published::of(&self.ring, id, seen).in_segment(&self.segment)?;
         self.streak =
@@ -797,12 +802,17 @@ impl Reader {
     }
 
     /// If `current` is a unique event, tries to claim it.
-    #[inline]
+    #[inline(always)]
     fn decide(&mut self, id: u64, since: u64, gate: &mut impl Gate) -> Result<Taken> {
         self.current.claim = None;
-        if self.relays {
+        if self.relays || !self.current.head.is_unique() {
             return Ok(Taken::Event);
         }
+        self.decide_unique(id, since, gate)
+    }
+
+    #[inline(never)]
+    fn decide_unique(&mut self, id: u64, since: u64, gate: &mut impl Gate) -> Result<Taken> {
         if let Some(unique) = self.current.head.unique(&self.current.bytes) {
             let is_over = |holder| is_over(&self.segment, holder, self.seat_number);
             if self.bridge.leaves(place_of(id), self.seat_number, is_over) {
@@ -905,6 +915,15 @@ impl Reader {
     fn store_cursor(&mut self) {
         self.seat.set(seat_word!(reading.cursor), self.cursor());
         self.show_need();
+    }
+
+    /// The same if nothing was copied out ahead.
+    #[inline(always)]
+    fn store_next(&mut self) {
+        self.seat.set(seat_word!(reading.cursor), self.next);
+        if self.must.is_some() {
+            self.show_need();
+        }
     }
 
     /// R1: shows posts that wait for this reader how far it has copied.

@@ -103,7 +103,7 @@ impl Subscriber {
             reader,
             announces: None,
             wait_interval: options.wait_interval,
-            filter: Filter::default(),
+            filter: Filter::all(),
             undecided: VecDeque::new(),
             put_off: None,
             reserved: None,
@@ -213,19 +213,16 @@ impl Subscriber {
     /// # Errors
     ///
     /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Corrupt`], [`ErrorKind::Exhausted`].
-    #[inline]
+    // Always: the event is made where it is used. Moving one right after it was written stalls the processor, and it
+    // would be moved four times.
+    #[inline(always)]
     pub fn try_next(&mut self) -> Result<Option<Delivery<'_>>> {
-        if self.is_idle()? { Ok(None) } else { self.next_news() }
-    }
-
-    #[inline(never)]
-    fn next_news(&mut self) -> Result<Option<Delivery<'_>>> {
+        if self.is_idle()? {
+            return Ok(None);
+        }
         match self.advance_to_news(None)? {
             Advance::Nothing => Ok(None),
-            Advance::Event if !self.reader.current().head.clears() => {
-                Ok(event(&self.reader, self.reader.current(), &self.publisher, &self.seats).map(Delivery::Event))
-            }
-            Advance::Event => Ok(self.delivery(Found::Step(Step::Event))),
+            Advance::Event => Ok(self.event().map(Delivery::Event)),
             Advance::Other => Ok(self.other_delivery()),
         }
     }
@@ -253,23 +250,47 @@ impl Subscriber {
     ///
     /// As [`try_next`](Subscriber::try_next).
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Delivery<'_>>> {
-        let found = self.wait_for_step(timeout, &mut Subscriber::step)?;
-        Ok(found.and_then(|found| self.delivery(found)))
+        match self.advance_or_wait(timeout, &mut |subscriber| subscriber.advance(None))? {
+            Advance::Nothing => Ok(None),
+            Advance::Event => Ok(self.event().map(Delivery::Event)),
+            Advance::Other => Ok(self.other_delivery()),
+        }
     }
 
     /// Takes steps with `step` until there is one to return, for at most `timeout`.
     #[inline]
-    pub(super) fn wait_for_step(&mut self, timeout: Duration, step: &mut TakeStep<'_>) -> Result<Option<Found>> {
+    pub(super) fn advance_or_wait(&mut self, timeout: Duration, step: &mut TakeStep<'_>) -> Result<Advance> {
+        let advance = step(self)?;
+        if timeout.is_zero() || !self.may_wait_after(&advance) {
+            return Ok(advance);
+        }
+        self.wait_and_advance(timeout, step)
+    }
+
+    fn wait_and_advance(&mut self, timeout: Duration, step: &mut TakeStep<'_>) -> Result<Advance> {
         // A timeout beyond the range of the clock never ends.
         let deadline = Instant::now().checked_add(timeout);
         let mut left = timeout;
         loop {
-            match step(self)? {
-                Some(Found::Step(Step::Pending(Pending { since_ns: Some(_), .. }))) | None if !left.is_zero() => {}
-                found => return Ok(found),
-            }
+            self.other = None;
             self.nap(left);
             left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let advance = step(self)?;
+            if left.is_zero() || !self.may_wait_after(&advance) {
+                return Ok(advance);
+            }
+        }
+    }
+
+    /// Returns `true` if there is nothing to return yet: nothing new, or an id that another seat has reserved.
+    #[inline]
+    fn may_wait_after(&self, advance: &Advance) -> bool {
+        match advance {
+            Advance::Nothing => true,
+            Advance::Event => false,
+            Advance::Other => {
+                matches!(self.other, Some(Found::Step(Step::Pending(Pending { since_ns: Some(_), .. }))))
+            }
         }
     }
 
@@ -441,23 +462,24 @@ impl Subscriber {
     /// Takes the next step that is to be returned.
     #[inline]
     pub(crate) fn step(&mut self) -> Result<Option<Found>> {
-        self.step_visiting(None)
+        let advance = self.advance(None)?;
+        Ok(self.found(&advance))
     }
 
-    /// The same. `visitor` visits the payload of the event in place, if that is possible.
-    #[inline]
-    pub(super) fn step_visiting(&mut self, visitor: Option<&mut Visitor<'_>>) -> Result<Option<Found>> {
-        Ok(match self.advance(visitor)? {
+    /// Returns what a step has found.
+    pub(super) fn found(&mut self, advance: &Advance) -> Option<Found> {
+        match advance {
             Advance::Nothing => None,
             Advance::Event => Some(Found::Step(Step::Event)),
             Advance::Other => self.other.take(),
-        })
+        }
     }
 
-    /// Takes a step. What it returns fits into registers: moving a step right after it was written stalls the
-    /// processor.
+    /// Takes a step. `visitor` visits the payload of the event in place, if that is possible.
+    ///
+    /// What it returns fits into registers: moving a step right after it was written stalls the processor.
     #[inline]
-    fn advance(&mut self, visitor: Option<&mut Visitor<'_>>) -> Result<Advance> {
+    pub(super) fn advance(&mut self, visitor: Option<&mut Visitor<'_>>) -> Result<Advance> {
         if self.is_idle()? { Ok(Advance::Nothing) } else { self.advance_to_news(visitor) }
     }
 
@@ -468,14 +490,14 @@ impl Subscriber {
         Ok(self.reader.is_empty_by(self.empty_at))
     }
 
-    #[inline]
+    #[inline(never)]
     fn advance_to_news(&mut self, visitor: Option<&mut Visitor<'_>>) -> Result<Advance> {
         self.reserved = None;
         if self.put_off.is_some() {
             return self.advance_to_put_off();
         }
         let step = self.read(visitor);
-        if matches!(step, Ok(Step::Event)) && self.undecided.is_empty() {
+        if matches!(step, Ok(Step::Event)) && self.undecided.is_empty() && !self.reader.current().head.clears() {
             self.publisher.seat.words.add(seat_word!(reading.delivered), 1);
             return Ok(Advance::Event);
         }
@@ -501,10 +523,7 @@ impl Subscriber {
                 self.empty_at = self.reader.mark_empty();
                 return Ok(Advance::Nothing);
             }
-            Step::Event => {
-                self.publisher.seat.words.add(seat_word!(reading.delivered), 1);
-                return Ok(Advance::Event);
-            }
+            Step::Event => self.publisher.seat.words.add(seat_word!(reading.delivered), 1),
             Step::Pending(pending) => self.reserved = Some(pending),
             _ => {}
         }
@@ -532,6 +551,13 @@ impl Subscriber {
 
     pub(super) fn delivery(&self, found: Found) -> Option<Delivery<'_>> {
         delivery(found, &self.reader, &self.publisher, &self.seats)
+    }
+
+    /// Returns the event of an [`Advance::Event`].
+    // Always: see `try_next`.
+    #[inline(always)]
+    fn event(&self) -> Option<Event<'_>> {
+        event(&self.reader, self.reader.current(), &self.publisher, &self.seats)
     }
 
     #[cold]
@@ -639,16 +665,16 @@ impl fmt::Debug for Subscriber {
 }
 
 /// What a step has found.
-enum Advance {
+pub(super) enum Advance {
     Nothing,
-    /// The event that the reader has.
+    /// The event that the reader has, which clears nothing.
     Event,
-    /// What [`Subscriber::other`] says.
+    /// [`Subscriber::other`].
     Other,
 }
 
 /// Takes a step.
-pub(super) type TakeStep<'a> = dyn FnMut(&mut Subscriber) -> Result<Option<Found>> + 'a;
+pub(super) type TakeStep<'a> = dyn FnMut(&mut Subscriber) -> Result<Advance> + 'a;
 
 /// The result of a step.
 #[derive(Clone, Copy)]
@@ -683,7 +709,7 @@ fn delivery<'a>(found: Found, reader: &'a Reader, publisher: &Publisher, seats: 
 }
 
 /// Returns the event of `message`. The gate lets only UTF-8 names through.
-#[inline]
+#[inline(always)]
 fn event<'a>(reader: &'a Reader, message: &'a Message, publisher: &Publisher, seats: &Words) -> Option<Event<'a>> {
     let head = &message.head;
     let [source, event] = head.texts(&message.bytes)?;

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::event::{Event, Words};
 use crate::seat::delivery::Delivery;
 use crate::seat::read::Step;
-use crate::seat::subscriber::{Found, Subscriber, TakeStep};
+use crate::seat::subscriber::{Advance, Found, Subscriber, TakeStep};
 
 impl Subscriber {
     /// [`try_next`](Subscriber::try_next) that does not copy the payload of the event: `visit` looks at it in place.
@@ -94,14 +94,14 @@ impl Subscriber {
         timeout: Duration,
         visit: impl FnMut(&Event<'_>, Words<'_>) -> R,
     ) -> Result<Option<(Delivery<'_>, Option<R>)>> {
-        self.visit_step(visit, |subscriber, step| subscriber.wait_for_step(timeout, step))
+        self.visit_step(visit, |subscriber, step| subscriber.advance_or_wait(timeout, step))
     }
 
     /// Takes the step that `take` takes.
     fn visit_step<R>(
         &mut self,
         mut visit: impl FnMut(&Event<'_>, Words<'_>) -> R,
-        take: impl FnOnce(&mut Subscriber, &mut TakeStep<'_>) -> Result<Option<Found>>,
+        take: impl FnOnce(&mut Subscriber, &mut TakeStep<'_>) -> Result<Advance>,
     ) -> Result<Option<(Delivery<'_>, Option<R>)>> {
         let mut outcome = Outcome(None);
         let mut visitor = |visited: Option<(&Event<'_>, Words<'_>)>| {
@@ -109,9 +109,8 @@ impl Subscriber {
             // The panic is resumed after the verdict.
             outcome.0 = visited.map(|(event, words)| catch_unwind(AssertUnwindSafe(|| visit(event, words))));
         };
-        let Some(found) = take(self, &mut |subscriber| subscriber.step_visiting(Some(&mut visitor)))? else {
-            return Ok(None);
-        };
+        let advance = take(self, &mut |subscriber| subscriber.advance(Some(&mut visitor)))?;
+        let Some(found) = self.found(&advance) else { return Ok(None) };
         let is_event = matches!(found, Found::Step(Step::Event)) && !self.reader.current().head.clears();
         let is_visited = is_event && self.reader.current().visited;
         let outcome = if is_visited { outcome.0.take() } else { None };

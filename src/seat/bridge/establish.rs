@@ -43,8 +43,8 @@ impl Bridge {
             [Start::of(&before, &after, Fresh::Now { with_retained })?, Start::of(&after, &before, Fresh::Oldest)?];
         let [mut old_side, mut new_side] = [(before, begins[0].begin), (after, begins[1].begin)]
             .map(|(publisher, begin)| Side::new(Subscriber::of(publisher, &options, begin, None)));
-        old_side.subscriber.filter = Filter::ToCarry { unique: true };
-        new_side.subscriber.filter = Filter::ToCarry { unique: false };
+        old_side.subscriber.filter = Filter::to_carry(true);
+        new_side.subscriber.filter = Filter::to_carry(false);
         for (side, start) in [&mut old_side, &mut new_side].into_iter().zip(&begins) {
             if start.resumed && with_retained {
                 recall(side, start.begin.first)?;
