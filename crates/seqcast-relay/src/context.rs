@@ -241,14 +241,18 @@ impl Context {
 
     /// How the relay does.
     pub fn health(&self) -> Health {
-        let since = self.now().saturating_sub(FRESH.as_millis() as u64);
+        self.health_at(self.now())
+    }
+
+    fn health_at(&self, now: u64) -> Health {
+        let since = now.saturating_sub(FRESH.as_millis() as u64);
         let fresh = |half: &Half| half.answered.load(Ordering::Relaxed) > since;
         let refused = |half: &Half| half.refused.load(Ordering::Relaxed);
         if refused(&self.up) || refused(&self.down) {
             Health::Degraded
         } else if fresh(&self.up) && fresh(&self.down) {
             Health::Up
-        } else if self.now() < FRESH.as_millis() as u64 {
+        } else if now < FRESH.as_millis() as u64 {
             Health::Starting
         } else {
             Health::Down
@@ -290,16 +294,19 @@ mod tests {
     #[test]
     fn health_is_up_only_if_both_ways_have_an_answer() {
         let context = Context::new(Options::default(), Log::silent());
-        assert_eq!(context.health(), Health::Starting);
+        assert_eq!(context.health_at(0), Health::Starting);
         context.answered(Way::Up);
-        assert_ne!(context.health(), Health::Up);
+        assert_ne!(context.health_at(0), Health::Up);
         context.answered(Way::Down);
-        assert_eq!(context.health(), Health::Up);
+        assert_eq!(context.health_at(0), Health::Up);
         context.refused(Way::Up);
-        assert_eq!(context.health(), Health::Degraded);
+        assert_eq!(context.health_at(0), Health::Degraded);
         context.answered(Way::Up);
+        assert_eq!(context.health_at(0), Health::Up);
+        // The answers are old.
+        assert_eq!(context.health_at(context.now() + FRESH.as_millis() as u64 + 1), Health::Down);
         context.lost(Way::Down);
-        assert_ne!(context.health(), Health::Up);
+        assert_ne!(context.health_at(0), Health::Up);
     }
 
     #[test]

@@ -141,6 +141,7 @@ fn r8_a_unique_event_that_was_decided_only_takes_its_key_again() {
 
 #[test]
 fn r8_a_unique_event_that_waits_longer_than_its_ttl_becomes_a_report() {
+    let start = Instant::now();
     let mut spool = spool(0);
     for item in [unique(0), unique(1), plain(2)] {
         spool.push(item);
@@ -148,7 +149,7 @@ fn r8_a_unique_event_that_waits_longer_than_its_ttl_becomes_a_report() {
     let under_way = spool.cut().unwrap();
     assert_eq!(ids(&under_way), [0]);
     let gap = |id| Item::Gap { id, count: Some(1), reason: Reason::Undecided };
-    assert_eq!(spool.expire(Instant::now(), gap), 0);
+    assert_eq!(spool.expire(start, gap), 0);
     assert_eq!(spool.expire(Instant::now() + TTL * 2, gap), 1, "the one under way may be decided already");
     let cut = spool.cut().unwrap();
     assert_eq!((cut.claim, Batch::parse(&cut.body).unwrap().items[0]), (None, gap(1)));
@@ -223,6 +224,8 @@ proptest! {
 
 #[test]
 fn r8_a_host_decides_alone_what_waits_too_long_and_is_not_under_way() {
+    // Before each of them is read, however long that takes.
+    let start = Instant::now();
     let mut spool = spool(0);
     for item in [unique(0), unique(1), plain(2), unique(3)] {
         spool.push(item);
@@ -231,8 +234,8 @@ fn r8_a_host_decides_alone_what_waits_too_long_and_is_not_under_way() {
     assert_eq!(ids(&first), [0]);
     let patience = Duration::from_secs(2);
     let mut posted = Vec::new();
-    let mut decide = |spool: &mut Spool, seconds, answer: Result<bool, ()>| {
-        spool.decide_alone(Instant::now() + Duration::from_secs(seconds), patience, |body, claim| {
+    let mut decide = |spool: &mut Spool, hours: u32, answer: Result<bool, ()>| {
+        spool.decide_alone(start + Duration::from_secs(3600) * hours, patience, |body, claim| {
             posted.push((Batch::parse(body).unwrap().last(), claim.key[1]));
             answer
         })

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use seqcast::{Bus, Scope, SegmentOptions, Start, Worker, WorkerOptions};
 
 use super::oracle::{self, Kind, Log, Seen, Sequence};
 use super::proxy::Proxy;
+use super::server::signal;
 
 /// Builds the command of a relay for a segment and a server.
 pub type Launch = fn(name: &str, url: &str) -> Command;
@@ -25,16 +26,18 @@ pub const SOURCE: &str = "cache";
 #[derive(Debug)]
 pub struct Reader {
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// The number of events that are not unique.
+    delivered: Arc<AtomicU64>,
     ends: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Reader {
     fn start(bus: &Bus, slow: Duration) -> Reader {
-        let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+        let (seen, delivered): (Arc<Mutex<Vec<Seen>>>, Arc<AtomicU64>) = Default::default();
         let ends = Arc::new(AtomicBool::new(false));
         let worker = bus.join_with(&WorkerOptions::new().start(Start::Oldest).announce(false)).unwrap();
-        note(&worker, &seen, slow);
+        note(&worker, &seen, &delivered, slow);
         let of_thread = Arc::clone(&ends);
         let thread = thread::spawn(move || {
             while !of_thread.load(Ordering::Relaxed) {
@@ -43,11 +46,16 @@ impl Reader {
             }
             worker.poll().unwrap();
         });
-        Reader { seen, ends, thread: Some(thread) }
+        Reader { seen, delivered, ends, thread: Some(thread) }
     }
 
     pub fn len(&self) -> usize {
         self.seen.lock().unwrap().len()
+    }
+
+    /// The number of events that it has got, without the unique ones, of which one host gets each.
+    pub fn delivered(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.delivered)
     }
 
     pub fn with<R>(&self, look: impl FnOnce(&[Seen]) -> R) -> R {
@@ -63,8 +71,8 @@ impl Reader {
     }
 }
 
-fn note(worker: &Worker, seen: &Arc<Mutex<Vec<Seen>>>, slow: Duration) {
-    let events = Arc::clone(seen);
+fn note(worker: &Worker, seen: &Arc<Mutex<Vec<Seen>>>, delivered: &Arc<AtomicU64>, slow: Duration) {
+    let (events, delivered) = (Arc::clone(seen), Arc::clone(delivered));
     let noting = move |event: &seqcast::Event<'_>| {
         let (sequence, number) = oracle::read(event.bytes());
         if !slow.is_zero() {
@@ -72,6 +80,9 @@ fn note(worker: &Worker, seen: &Arc<Mutex<Vec<Seen>>>, slow: Duration) {
         }
         let when = Instant::now();
         events.lock().unwrap().push(Seen::Event { sequence, number, place: event.cluster_id(), when });
+        if sequence.1 != Kind::Unique {
+            delivered.fetch_add(1, Ordering::Relaxed);
+        }
     };
     worker.on(Scope::source(SOURCE), noting).unwrap();
     let missed = Arc::clone(seen);
@@ -143,9 +154,9 @@ impl Host {
         self.relay.as_ref().unwrap().id() as i32
     }
 
-    pub fn signal_relay(&self, signal: i32) {
-        // SAFETY: a signal to a child that was not waited for.
-        assert_eq!(unsafe { libc::kill(self.relay_pid(), signal) }, 0);
+    /// Returns after SIGSTOP once it has stopped.
+    pub fn signal_relay(&self, number: i32) {
+        signal(self.relay.as_ref().unwrap(), number);
     }
 
     /// SIGKILL.
@@ -169,14 +180,20 @@ impl Host {
         status.code()
     }
 
-    /// Waits until the relay is up.
+    /// Waits until the relay is up, and has noted from where on this host's events travel. If it is killed before that,
+    /// its successor begins at the end of the ring.
     pub fn wait_for_relay(&self) {
-        use seqcast::inspect::{Inspector, RelayPresence};
-        let inspector = Inspector::open(self.bus.name()).unwrap();
+        use seqcast::inspect::RelayPresence;
         eventually("the relay is up", || {
-            let state = inspector.relay().unwrap();
-            state.presence == RelayPresence::Here && state.health == seqcast::relay::Health::Up
+            let state = self.relay_state();
+            let is_up = state.presence == RelayPresence::Here && state.health == seqcast::relay::Health::Up;
+            is_up && state.sent.is_some()
         });
+    }
+
+    /// What the segment says of its relay.
+    pub fn relay_state(&self) -> seqcast::inspect::RelayState {
+        seqcast::inspect::Inspector::open(self.bus.name()).unwrap().relay().unwrap()
     }
 
     pub fn log(&mut self) -> Log {
@@ -200,13 +217,25 @@ impl Drop for Host {
     }
 }
 
+/// How long a test waits for what has to happen: far longer than it takes on a busy machine.
+pub fn patience() -> Duration {
+    // A mutant is to fail sooner.
+    Duration::from_secs(if std::env::var_os("SEQCAST_MUTANTS").is_some() { 60 } else { 300 })
+}
+
 /// Waits until something is true. A test that waits in vain fails.
 pub fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_true() {
-        assert!(start.elapsed() < Duration::from_secs(120), "it never happened: {what}");
+        assert!(start.elapsed() < patience(), "it never happened: {what}");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Tries until an attempt counts, and returns what it returns. `None`: something stood still for longer than a bound of
+/// the relay, which then does something else, and says so.
+pub fn undisturbed<R>(mut attempt: impl FnMut() -> Option<R>) -> R {
+    (0..50).find_map(|_| attempt()).expect("each of 50 attempts was disturbed")
 }
 
 /// Posts numbered events of three kinds: of eight, five spread, two ordered and one unique.
@@ -232,7 +261,8 @@ impl Poster {
         self
     }
 
-    pub fn post_next(&mut self) {
+    /// Returns its kind.
+    pub fn post_next(&mut self) -> Kind {
         let kind = match self.turn % 8 {
             0 | 4 => Kind::Ordered,
             6 if self.kinds => Kind::Unique,
@@ -242,6 +272,7 @@ impl Poster {
         let more = if self.turn % 17 == 16 { 900 } else { 27 };
         self.turn += 1;
         self.post(kind, more);
+        kind
     }
 
     pub fn post(&mut self, kind: Kind, more: usize) {

@@ -1,14 +1,19 @@
 //! A `redis-server` or `valkey-server` of the test's own.
 
+use std::collections::HashSet;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use redis::{Connection, FromRedisValue, Value};
 use seqcast_relay::engine::redis::{Address, Redis, Secrets};
+
+use super::host::{eventually, patience};
 
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
@@ -20,6 +25,8 @@ impl Folder {
     pub fn new() -> Folder {
         let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("seqcast-relay-{}-{number}", std::process::id()));
+        // An earlier process with this id may have been killed.
+        let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
@@ -50,6 +57,32 @@ pub fn program() -> String {
     std::env::var("SEQCAST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".into())
 }
 
+/// A TCP port of this host at which nothing listens. It is below those that the system gives to clients.
+pub fn free_port() -> u16 {
+    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
+    let mut given = GIVEN.lock().unwrap();
+    let given = given.get_or_insert_default();
+    loop {
+        let port = fastrand::u16(20_000..32_000);
+        if given.insert(port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Sends a signal to a child that was not waited for. Returns after SIGSTOP once it has stopped.
+pub fn signal(child: &Child, number: i32) {
+    let pid = child.id() as i32;
+    // SAFETY: a signal to a child that was not waited for.
+    assert_eq!(unsafe { libc::kill(pid, number) }, 0);
+    if number == libc::SIGSTOP {
+        let mut status = 0;
+        // SAFETY: the child is this process's, and the status is valid for the call.
+        assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, libc::WUNTRACED) }, pid);
+        assert!(libc::WIFSTOPPED(status), "it has ended: {status}");
+    }
+}
+
 impl Server {
     /// Keeps nothing on disk.
     pub fn start() -> Server {
@@ -58,12 +91,30 @@ impl Server {
 
     /// With more arguments, which may hold `DIR` for the server's folder.
     pub fn start_with(arguments: &[&str]) -> Server {
+        let mut server = Server::new(arguments);
+        server.run();
+        server
+    }
+
+    /// Listens at a free port of this host, which it gets by `option`.
+    pub fn start_at_port(option: &str, arguments: &[&str]) -> (Server, u16) {
+        let arguments = [arguments, &["--bind", "127.0.0.1", option]].concat();
+        loop {
+            let port = free_port();
+            let mut server = Server::new(&[&arguments[..], &[&port.to_string()]].concat());
+            // Another program may have taken the port meanwhile.
+            if server.try_run() {
+                return (server, port);
+            }
+            assert!(server.log().contains("in use"), "the server has ended: {}", server.log());
+        }
+    }
+
+    fn new(arguments: &[&str]) -> Server {
         let folder = Folder::new();
         let dir = folder.path().to_str().unwrap().to_owned();
         let arguments = arguments.iter().map(|argument| argument.replace("DIR", &dir)).collect();
-        let mut server = Server { child: None, folder, arguments, login: String::new() };
-        server.run();
-        server
+        Server { child: None, folder, arguments, login: String::new() }
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -72,6 +123,11 @@ impl Server {
 
     /// Starts the program again, on the same socket and folder.
     pub fn run(&mut self) {
+        assert!(self.try_run(), "the server has ended: {}", self.log());
+    }
+
+    /// Returns `false` if it has ended.
+    fn try_run(&mut self) -> bool {
         assert!(self.child.is_none(), "it runs");
         let mut command = Command::new(program());
         command.args(["--port", "0", "--save", "", "--dir"]).arg(self.folder.path());
@@ -83,9 +139,18 @@ impl Server {
         let start = Instant::now();
         // It answers with an error while it reads its file.
         while !self.is_ready() {
-            assert!(start.elapsed() < Duration::from_secs(60), "the server does not answer");
+            if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
+                self.child = None;
+                return false;
+            }
+            assert!(start.elapsed() < patience(), "the server does not answer: {}", self.log());
             thread::sleep(Duration::from_millis(5));
         }
+        true
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     fn is_ready(&self) -> bool {
@@ -106,9 +171,9 @@ impl Server {
         }
     }
 
-    pub fn signal(&self, signal: i32) {
-        // SAFETY: a signal to a child that was not waited for.
-        assert_eq!(unsafe { libc::kill(self.pid() as i32, signal) }, 0);
+    /// Returns after SIGSTOP once it has stopped.
+    pub fn signal(&self, number: i32) {
+        signal(self.child.as_ref().unwrap(), number);
     }
 
     pub fn url(&self) -> String {
@@ -184,11 +249,7 @@ impl Sentinel {
         let mut command = Command::new(program());
         command.arg(&file).arg("--sentinel").stdout(Stdio::null()).stderr(Stdio::null());
         let sentinel = Sentinel { child: command.spawn().unwrap(), port };
-        let start = Instant::now();
-        while sentinel.try_ask::<Value>("PING").is_err() {
-            assert!(start.elapsed() < Duration::from_secs(60), "the sentinel does not answer");
-            thread::sleep(Duration::from_millis(5));
-        }
+        eventually("the sentinel answers", || sentinel.try_ask::<Value>("PING").is_ok());
         sentinel
     }
 
