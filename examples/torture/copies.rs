@@ -8,8 +8,9 @@ use std::time::Duration;
 use seqcast::{Cause, Error, Scope, Topic};
 use seqcast_testkit::process::exit;
 
-use crate::child::{FAILED, Probe, Session};
+use crate::child::{FAILED, Session};
 use crate::participant::{AnyBell, Participant, Reads};
+use crate::probe::Probe;
 use crate::rng::Rng;
 
 /// The kernel kills a copy that hangs after this many seconds, which its status shows.

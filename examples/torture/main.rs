@@ -22,6 +22,7 @@ mod log;
 mod must;
 mod oracle;
 mod participant;
+mod probe;
 mod rng;
 mod round;
 mod state;

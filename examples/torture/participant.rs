@@ -8,9 +8,9 @@ use seqcast::{
     Subscriber, Topic, TypedEvent, Undecided, Unique, Worker,
 };
 
-use crate::child::Probe;
 use crate::content::SOURCE;
 use crate::log::{Entry, Odd};
+use crate::probe::Probe;
 
 pub enum Participant {
     /// Handlers get the events.
