@@ -42,9 +42,10 @@ from ._errors import (
 from ._events import Cleared, Died, Lagged, LocalEvent, Missed, Notice, Reset, Undecided, Unreadable, UpToDate
 from ._inspect import Inspector
 from ._once import run_once
+from ._publisher import Publisher, Reservation
 from ._seqcast import Event, Retained, names, unlink, unlink_unheld
 from ._seqcast import version as _version
-from ._worker import Publisher, Reservation, Worker
+from ._worker import Worker
 
 __version__: str = _version()
 

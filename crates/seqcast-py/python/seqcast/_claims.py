@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from ._errors import Error, make
 
 if TYPE_CHECKING:
-    from ._worker import Publisher
+    from ._publisher import Publisher
 
 
 class Claim:

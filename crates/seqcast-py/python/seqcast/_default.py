@@ -7,7 +7,7 @@ import threading
 from typing import Any, Optional
 
 from ._bus import Bus
-from ._worker import Publisher
+from ._publisher import Publisher
 
 _bus: Optional[Bus] = None
 _lock = threading.Lock()

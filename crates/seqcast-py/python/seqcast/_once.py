@@ -15,7 +15,7 @@ from ._bus import Bus
 from ._claims import Claim
 from ._default import publisher_of
 from ._errors import ClaimLostError, Error, LeftError
-from ._worker import Publisher
+from ._publisher import Publisher
 
 logger = logging.getLogger("seqcast")
 

@@ -7,7 +7,7 @@ from ._bus import Start
 from ._codec import Codec
 from ._events import LocalEvent, Notice
 from ._handlers import Handlers
-from ._worker import Data, Key
+from ._publisher import Data, Key
 
 __all__ = [
     "ALL_ERRORS",

@@ -26,8 +26,9 @@ from ._bus import Bus
 from ._codec import Codec
 from ._errors import ForkedError, FullError, LeftError
 from ._events import Notice
+from ._publisher import Key, Publisher, Reservation
+from ._reader import Reader
 from ._seqcast import Event, Seat, unraisable
-from ._worker import Key, Publisher, Reader, Reservation
 
 __all__ = ["Worker"]
 
@@ -119,22 +120,8 @@ class Worker(Reader):
 
     # Posting
 
-    def _post(
-        self,
-        source: str,
-        event: str,
-        data: Any,
-        key: Optional[Key],
-        ttl: Optional[float],
-        codec: Optional[Codec],
-        type_tag: int,
-        retain: bool,
-        cluster: bool,
-        waits: bool,
-        /,
-    ) -> int:
-        # Never with `waits`, which would stop the loop.
-        return super()._post(source, event, data, key, ttl, codec, type_tag, retain, cluster, False)
+    # A post that waits would stop the loop.
+    _post_waits = False
 
     def reserve(self) -> Reservation:
         """Take the next event id, as :meth:`seqcast.Publisher.try_reserve` does."""
@@ -178,7 +165,7 @@ class Worker(Reader):
         began, nap = loop.time(), _SHORTEST_NAP
         while True:
             try:
-                return super()._post(*arguments, False)
+                return self._post(*arguments, False)
             except FullError as full:
                 if full.is_own:
                     raise
