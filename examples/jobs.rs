@@ -22,14 +22,14 @@ const TICKS: u32 = 40;
 const PARTS: u32 = 5;
 const PART: Duration = Duration::from_millis(4);
 /// The longest time that a runner may take for one part. It is longer than any pause of the host.
-const TTL: Duration = Duration::from_secs(30);
+const TTL: Duration = Duration::from_secs(300);
 /// No runner repeats the job of a tick within this time. It is longer than the difference between their clocks.
 const DONE_FOR: Duration = Duration::from_secs(3600);
 /// The interval at which a runner checks the jobs of others. A job of a dead runner is taken over after at most this
 /// time.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// If nothing happens for this time, the program hangs.
-const HANGS: Duration = Duration::from_secs(60);
+const HANGS: Duration = Duration::from_secs(300);
 
 fn main() -> Result<(), Box<dyn Error>> {
     match std::env::args().nth(1) {

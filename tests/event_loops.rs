@@ -1,6 +1,7 @@
 //! The programs of docs/event_loops.md: bells in common event loops. The loop goes to sleep before each event is
 //! posted, and no timer wakes it.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,8 @@ const BELL: u64 = 7;
 struct Scene {
     bell: Bell,
     handled: Arc<AtomicU64>,
+    /// How many events were requested.
+    asked: Cell<u64>,
     ask: Option<Sender<()>>,
     posting: Option<JoinHandle<()>>,
     _worker: Worker,
@@ -50,19 +53,28 @@ impl Scene {
         let bell = worker.bell_with(&BellOptions::new().interval(HOUR)).unwrap();
         assert_eq!(bell.kind(), BellKind::Inotify, "{:?}", bell.unheard());
         let (ask, posting) = poster(&bus);
-        Scene { bell, handled, ask: Some(ask), posting: Some(posting), _worker: worker, _name: name }
+        Scene {
+            bell,
+            handled,
+            asked: Cell::new(0),
+            ask: Some(ask),
+            posting: Some(posting),
+            _worker: worker,
+            _name: name,
+        }
     }
 
     /// Polls, and requests the next event if the last one was handled. Returns `false` when all events were handled.
     fn poll(&self) -> bool {
-        let before = self.handled();
         self.bell.poll().unwrap();
         let handled = self.handled();
-        // The first poll finds nothing, and requests the first event.
-        if handled > before || handled == 0 {
+        // The first poll finds nothing, and requests the first event. A loop may be woken again before that event is
+        // posted.
+        if handled == self.asked.get() {
             if handled == EVENTS {
                 return false;
             }
+            self.asked.set(handled + 1);
             self.ask.as_ref().unwrap().send(()).unwrap();
         }
         true

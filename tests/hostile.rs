@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use seqcast::{Bus, Claim, Event, Polled, Scope, SegmentOptions, Start, TypedEvent, Worker};
+use seqcast_testkit::HANGS;
 use seqcast_testkit::hostile::attack;
 use seqcast_testkit::hostile::draw::{Draw, Random};
 use seqcast_testkit::hostile::events::{Chain, handle_typed};
@@ -157,7 +158,7 @@ fn ends<R: Send + 'static>(call: impl FnOnce() -> R + Send + 'static) -> R {
     let (tell, told) = mpsc::channel();
     let began = Instant::now();
     thread::spawn(move || tell.send(call()));
-    let answer = told.recv_timeout(Duration::from_secs(120)).expect("the call does not end");
+    let answer = told.recv_timeout(HANGS).expect("the call does not end");
     println!("took {:?}", began.elapsed());
     answer
 }

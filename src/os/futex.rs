@@ -59,10 +59,10 @@ mod tests {
     fn futex_wait_returns_at_once_on_another_value_and_after_its_timeout() {
         let word = AtomicU32::new(5);
         let start = boottime_ns();
-        SharedFutex.wait(&word, 4, Duration::from_secs(60));
+        SharedFutex.wait(&word, 4, Duration::from_secs(3600));
         SharedFutex.wait(&word, 5, Duration::from_millis(5));
         let took = boottime_ns() - start;
-        assert!((5_000_000..30_000_000_000).contains(&took), "{took} ns");
+        assert!((5_000_000..1_800_000_000_000).contains(&took), "{took} ns");
     }
 
     #[test]

@@ -1,111 +1,139 @@
 //! When a bell is readable, and when it is not.
 
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use seqcast::{BellKind, BellOptions, Delivery, ErrorKind, Event, Polled, Scope, WeakWorker};
-use seqcast_testkit::{HANGS, HOUR, bus, error, eventually, is_readable, quiet, small};
+use seqcast::{Bell, BellKind, BellOptions, Delivery, ErrorKind, Event, Polled, Scope, WeakWorker};
+use seqcast_testkit::{HANGS, HOUR, alone, bus, error, eventually, is_readable, quiet, sleepers, small, threads};
 
 use crate::{NOW, SOON, buses, counting, hearing, rung_only, settle};
 
-#[test]
-fn g19_a_bell_is_readable_when_there_is_something_to_poll_and_not_else() {
-    for options in hearing() {
-        for (_name, bus) in buses() {
-            let (worker, delivered) = counting(&bus);
-            let mut publisher = bus.publisher().unwrap();
-            let bell = worker.bell_with(&options).unwrap();
-            let kind = if options.get_thread() { BellKind::Thread } else { BellKind::Inotify };
-            assert_eq!(bell.kind(), kind);
-            assert!(bell.unheard().is_none());
-            assert!(is_readable(&bell, NOW), "it is born readable");
-            assert_eq!(bell.poll().unwrap().delivered(), 0);
-            for round in 1..=20 {
-                assert!(!is_readable(&bell, SOON), "round {round}");
-                publisher.post(("s", "e"), "").unwrap();
-                publisher.post(("s", "e"), "").unwrap();
-                assert!(is_readable(&bell, HANGS), "round {round}");
-                assert_eq!(bell.poll().unwrap().delivered(), 2);
-                assert_eq!(delivered.get(), 2 * round);
-                // The thread may ring once more, for the second post.
-                settle(&bell);
-            }
+/// Tells silence for certain, in a process that has no more threads than at the beginning, except those of bells.
+struct Silence {
+    others: usize,
+}
+
+impl Silence {
+    fn begin() -> Silence {
+        Silence { others: threads() }
+    }
+
+    /// Returns `true` if the bell is not readable, and no thread is about to make it so: each of them sleeps again when
+    /// it has rung for all that was posted.
+    fn of(&self, bell: impl AsFd) -> bool {
+        eventually("the threads of the bells sleep", || sleepers("seqcast-bell") == threads() - self.others);
+        !is_readable(bell, SOON)
+    }
+
+    /// Polls until the bell is silent.
+    fn settle(&self, bell: &Bell) {
+        while !self.of(bell) {
+            bell.poll().unwrap();
         }
     }
 }
 
-#[test]
-fn g19_a_subscribers_bell_is_readable_when_there_is_something_to_read() {
-    for options in hearing() {
-        for (_name, bus) in buses() {
-            let mut subscriber = bus.subscribe_with(&quiet()).unwrap();
-            let mut publisher = bus.publisher().unwrap();
-            let bell = subscriber.bell_with(&options).unwrap();
-            assert!(bell.unheard().is_none());
-            assert!(is_readable(&bell, NOW), "it is born readable");
-            assert!(!bell.arm(&subscriber).unwrap());
-            for round in 0..20 {
-                assert!(!is_readable(&bell, SOON), "round {round}");
-                publisher.post(("s", "e"), "").unwrap();
-                assert!(is_readable(&bell, HANGS), "round {round}");
-                assert!(matches!(subscriber.try_next().unwrap(), Some(Delivery::Event(_))));
-                publisher.post(("s", "e"), "").unwrap();
-                assert!(bell.arm(&subscriber).unwrap(), "no more events");
-                assert!(matches!(subscriber.try_next().unwrap(), Some(Delivery::Event(_))));
-                while is_readable(&bell, SOON) {
+alone! {
+    fn g19_a_bell_is_readable_when_there_is_something_to_poll_and_not_else() {
+        let silence = Silence::begin();
+        for options in hearing() {
+            for (_name, bus) in buses() {
+                let (worker, delivered) = counting(&bus);
+                let mut publisher = bus.publisher().unwrap();
+                let bell = worker.bell_with(&options).unwrap();
+                let kind = if options.get_thread() { BellKind::Thread } else { BellKind::Inotify };
+                assert_eq!(bell.kind(), kind);
+                assert!(bell.unheard().is_none());
+                assert!(is_readable(&bell, NOW), "it is born readable");
+                assert_eq!(bell.poll().unwrap().delivered(), 0);
+                for round in 1..=20 {
+                    assert!(silence.of(&bell), "round {round}");
+                    publisher.post(("s", "e"), "").unwrap();
+                    publisher.post(("s", "e"), "").unwrap();
+                    assert!(is_readable(&bell, HANGS), "round {round}");
+                    assert_eq!(bell.poll().unwrap().delivered(), 2);
+                    assert_eq!(delivered.get(), 2 * round);
+                    // The thread may ring once more, for the second post.
+                    silence.settle(&bell);
+                }
+            }
+        }
+    }
+
+    fn g19_a_subscribers_bell_is_readable_when_there_is_something_to_read() {
+        let silence = Silence::begin();
+        for options in hearing() {
+            for (_name, bus) in buses() {
+                let mut subscriber = bus.subscribe_with(&quiet()).unwrap();
+                let mut publisher = bus.publisher().unwrap();
+                let bell = subscriber.bell_with(&options).unwrap();
+                assert!(bell.unheard().is_none());
+                assert!(is_readable(&bell, NOW), "it is born readable");
+                assert!(!bell.arm(&subscriber).unwrap());
+                for round in 0..20 {
+                    assert!(silence.of(&bell), "round {round}");
+                    publisher.post(("s", "e"), "").unwrap();
+                    assert!(is_readable(&bell, HANGS), "round {round}");
+                    assert!(matches!(subscriber.try_next().unwrap(), Some(Delivery::Event(_))));
+                    publisher.post(("s", "e"), "").unwrap();
+                    assert!(bell.arm(&subscriber).unwrap(), "no more events");
+                    assert!(matches!(subscriber.try_next().unwrap(), Some(Delivery::Event(_))));
+                    while !silence.of(&bell) {
+                        assert!(!bell.arm(&subscriber).unwrap());
+                    }
                     assert!(!bell.arm(&subscriber).unwrap());
                 }
-                assert!(!bell.arm(&subscriber).unwrap());
             }
         }
     }
-}
 
-#[test]
-fn g19_a_bell_is_readable_for_what_its_own_worker_does() {
-    for options in hearing() {
-        let (_name, bus) = bus(&small());
-        let (worker, _) = counting(&bus);
-        let bell = worker.bell_with(&options).unwrap();
-        settle(&bell);
-        worker.post_local(("s", "e"), 1_u8).unwrap();
-        assert!(is_readable(&bell, NOW), "post_local");
-        assert_eq!(bell.poll().unwrap().delivered(), 1);
-        assert!(!is_readable(&bell, SOON));
-        worker.reconfigure(|options| options.label("other")).unwrap();
-        settle(&bell);
-        worker.leave().unwrap();
-        assert!(is_readable(&bell, NOW), "leave");
-        assert_eq!(error(bell.poll()).kind(), ErrorKind::Left);
-        while is_readable(&bell, SOON) {
+    fn g19_a_bell_is_readable_for_what_its_own_worker_does() {
+        let silence = Silence::begin();
+        for options in hearing() {
+            let (_name, bus) = bus(&small());
+            let (worker, _) = counting(&bus);
+            let bell = worker.bell_with(&options).unwrap();
+            silence.settle(&bell);
+            worker.post_local(("s", "e"), 1_u8).unwrap();
+            assert!(is_readable(&bell, NOW), "post_local");
+            assert_eq!(bell.poll().unwrap().delivered(), 1);
+            assert!(silence.of(&bell));
+            worker.reconfigure(|options| options.label("other")).unwrap();
+            silence.settle(&bell);
+            worker.leave().unwrap();
+            assert!(is_readable(&bell, NOW), "leave");
             assert_eq!(error(bell.poll()).kind(), ErrorKind::Left);
+            while is_readable(&bell, SOON) {
+                assert_eq!(error(bell.poll()).kind(), ErrorKind::Left);
+            }
         }
     }
-}
 
-#[test]
-fn g19_a_poll_that_stops_early_leaves_the_bell_readable() {
-    for options in hearing() {
-        let (_name, bus) = bus(&small());
-        let (worker, delivered) = counting(&bus);
-        let bell = worker.bell_with(&options).unwrap();
-        settle(&bell);
-        for _ in 0..4 {
+    fn g19_a_poll_that_stops_early_leaves_the_bell_readable() {
+        let silence = Silence::begin();
+        for options in hearing() {
+            let (_name, bus) = bus(&small());
+            let (worker, delivered) = counting(&bus);
+            let bell = worker.bell_with(&options).unwrap();
+            silence.settle(&bell);
+            for _ in 0..4 {
+                worker.post(("s", "e"), "").unwrap();
+            }
+            for done in 1..=4 {
+                assert!(is_readable(&bell, HANGS));
+                assert_eq!(bell.poll_at_most(1).unwrap().delivered(), 1);
+                assert_eq!(delivered.get(), done);
+            }
+            silence.settle(&bell);
+            assert_eq!(bell.poll_at_most(0).unwrap().delivered(), 0);
+            assert!(silence.of(&bell));
             worker.post(("s", "e"), "").unwrap();
+            assert_eq!(bell.poll_at_most(0).unwrap().delivered(), 0);
+            assert!(is_readable(&bell, NOW), "there is an event");
         }
-        for done in 1..=4 {
-            assert!(is_readable(&bell, HANGS));
-            assert_eq!(bell.poll_at_most(1).unwrap().delivered(), 1);
-            assert_eq!(delivered.get(), done);
-        }
-        settle(&bell);
-        assert_eq!(bell.poll_at_most(0).unwrap().delivered(), 0);
-        assert!(!is_readable(&bell, SOON));
-        worker.post(("s", "e"), "").unwrap();
-        assert_eq!(bell.poll_at_most(0).unwrap().delivered(), 0);
-        assert!(is_readable(&bell, NOW), "there is an event");
     }
 }
 
@@ -212,9 +240,10 @@ fn g19_the_interval_makes_a_bell_readable_and_no_more_often() {
     let (_name, bus) = bus(&small());
     let (worker, _) = counting(&bus);
     let interval = Duration::from_millis(20);
+    // From before the first interval: one may be over already when the bell is silent.
+    let (began, mut woken) = (Instant::now(), 0);
     let bell = worker.bell_with(&BellOptions::new().interval(interval)).unwrap();
     settle(&bell);
-    let (began, mut woken) = (Instant::now(), 0);
     while woken < 10 {
         assert!(is_readable(&bell, HANGS));
         bell.poll().unwrap();

@@ -10,7 +10,7 @@ use seqcast::inspect::Seen;
 use seqcast::{Position, Start};
 use serde_json::{Value, json};
 
-use crate::support::{Name, Stop, WorkerProcess, command, eventually, run, seqcast, seqcast_on_all, small};
+use crate::support::{Name, Stop, WorkerProcess, command, eventually, on_all, run, seqcast, seqcast_on_all, small};
 
 #[test]
 fn ls_lists_live_and_stale_segments() {
@@ -99,7 +99,8 @@ fn inspect_measures_for_how_long_the_ring_lasts() {
     let (name, bus) = Name::segment("inspect-rate");
     let worker = bus.join().unwrap();
     let stop = Stop::default();
-    let facts = std::thread::scope(|scope| {
+    let mut facts = Value::Null;
+    std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.is_said() {
                 worker.post(("a", "b"), "").unwrap();
@@ -107,7 +108,11 @@ fn inspect_measures_for_how_long_the_ring_lasts() {
             }
         });
         let _guard = stop.guard();
-        seqcast(&["inspect", &name, "--format", "json", "--sample", "300ms"]).expect(0).json()
+        // The poster may have had no time during a measurement.
+        eventually("a rate", || {
+            facts = seqcast(&["inspect", &name, "--format", "json", "--sample", "300ms"]).expect(0).json();
+            facts["events_per_second"] != 0.0
+        });
     });
     let (rate, holds) = (facts["events_per_second"].as_f64().unwrap(), facts["holds_seconds"].as_f64().unwrap());
     assert!(rate > 0.0 && (rate * holds - 64.0).abs() < 1e-6, "{facts}");
@@ -303,15 +308,16 @@ fn tail_shows_gaps_voids_and_what_it_passed_over() {
     let (name, _bus) = Name::segment("tail-gap");
     let mut worker = WorkerProcess::join(&name, "web");
     worker.told("posts 200");
-    let mut tail = TailProcess::start(&name, &["--from", "0"]);
-    let gap = tail.next();
-    // From the first id to an eighth above the oldest of 201 in a ring of 64.
-    assert_eq!((&gap["kind"], &gap["id"], &gap["missed"]), (&json!("gap"), &json!(0), &json!(201 - 64 + 8)), "{gap}");
-    for id in 145..201 {
-        assert_eq!(tail.next()["id"], id);
-    }
+    // Before the tail looks, which might not wait for long enough.
     let void: u64 = worker.told("reserve").parse().unwrap();
     worker.told("give_up");
+    let mut tail = TailProcess::start(&name, &["--from", "0"]);
+    let gap = tail.next();
+    // From the first id to an eighth above the oldest of 202 in a ring of 64.
+    assert_eq!((&gap["kind"], &gap["id"], &gap["missed"]), (&json!("gap"), &json!(0), &json!(202 - 64 + 8)), "{gap}");
+    for id in 146..201 {
+        assert_eq!(tail.next()["id"], id);
+    }
     let event = tail.next();
     assert_eq!((&event["kind"], &event["id"]), (&json!("void"), &json!(void)));
     let late: u64 = worker.told("reserve").parse().unwrap();
@@ -463,10 +469,13 @@ fn wrong_usage_is_code_2() {
 
 /// The completions of the last of the words, as the script for bash asks for them.
 fn completed(words: &[&str]) -> Vec<String> {
-    let mut asking = command(&[&["--"], words].concat());
-    asking.env("SEQCAST_COMPLETE", "bash").env("_CLAP_IFS", "\n").env("_CLAP_COMPLETE_SPACE", "true");
-    asking.env("_CLAP_COMPLETE_COMP_TYPE", "9").env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string());
-    run(&mut asking).expect(0).stdout.lines().map(|line| line.trim_end().to_owned()).collect()
+    let asked = on_all(|| {
+        let mut asking = command(&[&["--"], words].concat());
+        asking.env("SEQCAST_COMPLETE", "bash").env("_CLAP_IFS", "\n").env("_CLAP_COMPLETE_SPACE", "true");
+        asking.env("_CLAP_COMPLETE_COMP_TYPE", "9").env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string());
+        run(&mut asking)
+    });
+    asked.expect(0).stdout.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn claim_is_held_while_the_command_runs_and_by_a_seat_that_does_not_lag() {
 fn script_that_tells(signals: &[&str]) -> String {
     let traps: String = signals.iter().map(|signal| format!("trap 'echo told {signal}' {signal}; ")).collect();
     let last = signals.last().unwrap();
-    format!("{traps}trap 'echo told {last}; exit 3' {last}; echo ready; for i in $(seq 3000); do sleep 0.01; done")
+    format!("{traps}trap 'echo told {last}; exit 3' {last}; echo ready; for i in $(seq 30000); do sleep 0.01; done")
 }
 
 #[test]

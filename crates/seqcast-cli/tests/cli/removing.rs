@@ -2,7 +2,7 @@
 
 use seqcast::inspect::unlink_unheld;
 use seqcast::{Cause, SegmentOptions};
-use seqcast_testkit::assert_error;
+use seqcast_testkit::{HOUR, assert_error};
 use serde_json::json;
 
 use crate::support::{Name, WorkerProcess, eventually, seqcast, seqcast_until, small};
@@ -98,7 +98,7 @@ fn who_opens_while_it_is_removed_is_not_refused() {
     let impatient = SegmentOptions::new().creation_timeout(std::time::Duration::from_millis(5));
     assert_error!(impatient.open(&name), Cause::Busy { .. }, "the lease does not stop an opener");
     std::thread::scope(|scope| {
-        let opener = scope.spawn(|| small().open_or_create(&name).map(|bus| bus.was_created()));
+        let opener = scope.spawn(|| small().creation_timeout(HOUR).open_or_create(&name).map(|bus| bus.was_created()));
         std::fs::remove_file(name.path()).unwrap();
         drop(file);
         assert!(opener.join().unwrap().unwrap(), "the opener continued with the removed segment");

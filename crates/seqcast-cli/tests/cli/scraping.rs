@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
 
-use crate::support::{Name, WorkerProcess, command, seqcast};
+use crate::support::{Name, WorkerProcess, command, eventually, seqcast};
 
 /// Parses the text format as OpenMetrics specifies it, and rejects what the specification forbids.
 fn parse(text: &str) -> BTreeMap<String, f64> {
@@ -67,7 +67,9 @@ fn metrics_are_in_the_text_format_and_of_all_workers() {
     assert_eq!(of("seqcast_ids_total", ""), 14.0);
     assert_eq!(of("seqcast_ring_capacity_events", ""), 64.0);
     assert_eq!(of("seqcast_claims_held", ""), 1.0);
-    assert_eq!(of("seqcast_workers", ",state=\"ok\""), 2.0);
+    // Both are behind, and slow when they have been silent for five seconds.
+    let living = ["ok", "slow"].map(|state| of("seqcast_workers", &format!(",state=\"{state}\"")));
+    assert_eq!(living.iter().sum::<f64>(), 2.0);
     assert_eq!(of("seqcast_workers", ",state=\"dead\""), 1.0);
     assert_eq!(of("seqcast_worker_posted_total", ",seat=\"0\",label=\"web\""), 11.0);
     assert_eq!(of("seqcast_worker_delivered_total", ",seat=\"0\",label=\"web\""), 12.0);
@@ -94,12 +96,16 @@ impl Exporter {
         Exporter { address: address.to_owned(), child }
     }
 
-    /// Returns the head and the body of the answer.
+    /// Returns the head and the body of the answer. Asks again if the exporter had no time to answer before its
+    /// deadline.
     fn ask(&self, request: &str) -> (String, String) {
-        let mut connection = TcpStream::connect(&self.address).unwrap();
-        connection.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
-        connection.read_to_string(&mut answer).unwrap();
+        eventually("an answer", || {
+            answer.clear();
+            let mut connection = TcpStream::connect(&self.address).unwrap();
+            let asked = connection.write_all(request.as_bytes());
+            asked.and_then(|()| connection.read_to_string(&mut answer)).is_ok() && !answer.is_empty()
+        });
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
         (head.to_owned(), body.to_owned())
     }

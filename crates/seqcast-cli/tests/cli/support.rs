@@ -10,7 +10,7 @@ use seqcast::{Bus, Claimed, Reservation, Scope, SegmentOptions, Worker, WorkerOp
 use serde_json::Value;
 
 /// How long to wait for an expected result. Long, because only a failure waits to its end.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A segment name for one test. Dropping it removes the segment, also when the test fails.
 pub struct Name(String);
@@ -141,15 +141,20 @@ pub fn seqcast_until(code: i32, arguments: &[&str]) -> Run {
 
 /// Runs a command that reads all segments of the host. Runs it again if one was truncated meanwhile, as other tests do.
 pub fn seqcast_on_all(arguments: &[&str]) -> Run {
-    let mut run = seqcast(arguments);
+    on_all(|| seqcast(arguments))
+}
+
+/// [`seqcast_on_all`] with another way to run the command.
+pub fn on_all(run: impl Fn() -> Run) -> Run {
+    let mut ran = run();
     eventually("no segment is truncated", || {
-        let cut_off = run.stderr.contains("a process truncated the segment's file");
+        let cut_off = ran.stderr.contains("a process truncated the segment's file");
         if cut_off {
-            run = seqcast(arguments);
+            ran = run();
         }
         !cut_off
     });
-    run
+    ran
 }
 
 /// Tells a program to stop when this is dropped, also after a panic. The program would not end otherwise.
