@@ -190,7 +190,9 @@ impl Futex for InterruptibleFutex {
 
 impl<T> IsHeld for Lock<T> {
     fn is_held(&self) -> bool {
-        self.try_lock().is_none()
+        // While a part is lent, no thread changes the value. The borrower may be unable to end the loan: it was
+        // displaced, or is a thread of the parent of this process.
+        self.try_lock().or_else(|| self.resume()).is_none()
     }
 }
 

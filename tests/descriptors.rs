@@ -487,6 +487,48 @@ alone! {
         assert!(bus.audit().unwrap().is_clean());
     }
 
+    fn g7_a_worker_that_is_displaced_or_forked_while_it_writes_a_payload_leaks_nothing() {
+        let (name, bus) = bus(&small().seats(1).block_size(8192));
+        in_child(|| {
+            let mapped = || fs::read_to_string("/proc/self/maps").unwrap().matches(bus.name()).count();
+            let before = mapped();
+            for forks in [false, true, false, true] {
+                let own_bus = Bus::open(bus.name()).unwrap();
+                let worker = own_bus.join_with(&quiet()).unwrap();
+                let mut child = 1;
+                let posted = worker.post_with(("s", "e"), 6_000, |sink| {
+                    if forks {
+                        // SAFETY: the child only returns, looks at its mappings and exits.
+                        child = unsafe { libc::fork() };
+                    } else {
+                        set_identity(&name, 0, "incarnation", 1 << 32);
+                    }
+                    sink.put(&[1; 6_000])
+                });
+                drop((worker, own_bus));
+                let is_gone = mapped() == before;
+                if child == 0 {
+                    let is_refused = posted.is_err_and(|error| error.code() == "forked");
+                    // SAFETY: ends the process.
+                    unsafe { libc::_exit(if is_refused && is_gone { 7 } else { 1 }) };
+                }
+                assert!(is_gone, "the segment stays mapped");
+                if forks {
+                    posted.unwrap();
+                    let mut status = 0;
+                    // SAFETY: the status is writable.
+                    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+                    assert_eq!(status, 7 << 8, "the child was not refused, or the segment stays mapped in it");
+                } else {
+                    assert_eq!(error(posted).code(), "displaced");
+                    // The words that it must not touch say that it lives, and it knows no better.
+                    set_identity(&name, 0, "pid", 0);
+                }
+            }
+        });
+        assert!(bus.audit().unwrap().is_clean());
+    }
+
     fn g9_a_worker_displaced_while_its_handler_runs_claims_nothing_more() {
         let (name, bus) = bus(&small().seats(2));
         let watcher = bus.join_with(&quiet()).unwrap();
