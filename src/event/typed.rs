@@ -204,14 +204,17 @@ fn archive<T: TypedEvent>(value: &T, buffer: &mut Buffer, long: Option<&mut dyn 
         to_bytes_in_with_alloc::<_, _, rancor::Error>(value, Archiver { buffer, most, put: 0, long }, arena.acquire())
             .map(drop)
     });
-    archived.map_err(|error| not_archived::<T>(failed, &error))
+    match (archived, failed) {
+        (Ok(()), None) => Ok(()),
+        // The value's own code may have ignored the error of a put. Then a part of the value is missing.
+        (_, Some(failed)) => Err(failed),
+        (Err(error), None) => Err(not_archived::<T>(&error)),
+    }
 }
 
 #[cold]
-fn not_archived<T>(failed: Option<Error>, error: &rancor::Error) -> Error {
-    failed.unwrap_or_else(|| {
-        Error::from(Cause::Archive { type_name: std::any::type_name::<T>(), reason: error.to_string() })
-    })
+fn not_archived<T>(error: &rancor::Error) -> Error {
+    Error::from(Cause::Archive { type_name: std::any::type_name::<T>(), reason: error.to_string() })
 }
 
 /// Calls `run` with this thread's arena, in which rkyv keeps temporary data while it archives. It is a new arena if the
@@ -380,5 +383,53 @@ impl<T: TypedEvent> Deref for Typed<'_, T> {
 
     fn deref(&self) -> &T::Archived {
         self.value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rkyv::Place;
+    use rkyv::rancor::Fallible;
+
+    use super::*;
+
+    /// A value whose own code ignores that its bytes could not be archived.
+    struct Careless(Vec<u8>);
+
+    impl Archive for Careless {
+        type Archived = ();
+        type Resolver = ();
+
+        fn resolve(&self, (): (), _: Place<()>) {}
+    }
+
+    impl<S: Fallible + Writer<S::Error> + ?Sized> Serialize<S> for Careless {
+        fn serialize(&self, serializer: &mut S) -> std::result::Result<(), S::Error> {
+            let _ = serializer.write(&self.0);
+            Ok(())
+        }
+    }
+
+    impl TypedEvent for Careless {
+        const TOPIC: Topic<'static> = Topic::new("s", "careless");
+    }
+
+    /// A place of which one put fails.
+    struct Fails(usize);
+
+    impl Put for Fails {
+        fn put(&mut self, _: &[u8], _: usize) -> Result<()> {
+            self.0 = self.0.wrapping_sub(1);
+            if self.0 == 0 { Err(Error::option("place", 0, "this put fails")) } else { Ok(()) }
+        }
+    }
+
+    #[test]
+    fn g5_a_value_that_ignores_a_failed_put_is_not_archived() {
+        let value = Careless(vec![7; 2 * MOST_BUFFERED]);
+        for (fails, is_whole) in [(0, true), (1, false)] {
+            let mut buffer = Buffer::new();
+            assert_eq!(archive(&value, &mut buffer, Some(&mut Fails(fails))).is_ok(), is_whole);
+        }
     }
 }
