@@ -3,6 +3,8 @@
 //! ```text
 //! post     L1   write the payload into the private large block, and publish it in the large ring: it has a large id
 //!          L2   write an event that names the large id into the private block of the ring, and publish it
+//!          L5   if the event finds no room: copy the payload back before a wait, and look at the cell of the large id
+//!               again. If it has changed, the payload was overwritten, and the post fails
 //!
 //! read     copy the event, and look at its cell again: the large id is the one that the poster wrote
 //!          L3   look at the cell of the large id. If its version is newer, the payload was overwritten
@@ -91,5 +93,10 @@ impl LargeHand {
     ) -> Result<R, Stop> {
         let id = self.ring.ring.post(&mut self.hand, &mut NoTable, write)?;
         post(id)
+    }
+
+    /// L5: copies a payload back that was published under `id`, by `copy`, as [`LargeRing::read`] does.
+    pub(crate) fn recall<R>(&self, id: u64, copy: impl FnOnce(Block<'_>) -> R) -> Result<LargeRead<R>, Fault> {
+        self.ring.read(id, copy)
     }
 }

@@ -5,6 +5,7 @@
 //! begin    choose a block of the ring or a large block, by the length as far as it is known; lend it
 //! put      store a piece as relaxed words. If the block is too small, go on in a large block, or in a buffer
 //! post     the words before the payload, and the exchange
+//!          a large payload is public before its event. If the event finds no room, the payload goes to a buffer
 //! ```
 //!
 //! Until the exchange nothing is visible. A writer that is killed in the users' code leaves a private block, which its
@@ -18,11 +19,12 @@
 
 use std::mem;
 
-use crate::error::{Result, SizeLimit};
+use crate::error::{Error, Result, SizeLimit};
 use crate::event::wire::{Keyed, Kind, LargeName, Travel};
 use crate::event::{Buffer, NoRoom, Put, Topic};
 use crate::protocol::Fault;
 use crate::protocol::bytes;
+use crate::protocol::large::LargeRead;
 use crate::protocol::pool::Block;
 use crate::protocol::thread_lock::Lend;
 use crate::protocol::word::Where;
@@ -63,9 +65,8 @@ enum Place {
         room: usize,
     },
     Buffer(Buffer),
-    /// It is public in a large block, and no event names it yet.
-    Named(LargeName),
-    Posted,
+    /// It was posted or moved, or an error has lost it.
+    Over,
 }
 
 /// What became of a draft.
@@ -136,17 +137,19 @@ impl<'a, 'b, P: Posts> Draft<'a, 'b, P> {
                     writer.take_back();
                 }
                 if let Place::Block { .. } = place
-                    && let Some(mut buffer) = writer.take_saved()?
+                    && let Some(mut buffer) = writer.take_saved().inspect_err(|_| *place = Place::Over)?
                 {
                     // Without the filling of the last word.
                     buffer.resize(*len, 0);
-                    *place = Place::Posted;
+                    *place = Place::Over;
                     return Ok(Drafted::Buffer(buffer));
                 }
                 check(writer)?;
-                let id = writer.post_draft(&event, *len, place, posting)?;
-                posted(id);
-                Ok(Drafted::Posted(id))
+                let drafted = writer.post_draft(&event, *len, place, posting)?;
+                if let Drafted::Posted(id) = drafted {
+                    posted(id);
+                }
+                Ok(drafted)
             })
         })
     }
@@ -166,7 +169,7 @@ impl<P: Posts> Put for Draft<'_, '_, P> {
                 Place::Block { at, room } => {
                     let (at, fits, begin) = (*at, least <= *room, self.len / 8);
                     self.handle.with_lender(|writer| {
-                        if let Some(saved) = writer.take_saved()? {
+                        if let Some(saved) = writer.take_saved().inspect_err(|_| self.place = Place::Over)? {
                             return Ok(Some(Place::Buffer(saved)));
                         }
                         if !fits {
@@ -177,7 +180,8 @@ impl<P: Posts> Put for Draft<'_, '_, P> {
                         Ok(None)
                     })?
                 }
-                _ => Some(self.handle.with_lender(|writer| writer.lend_for(&event, least))?),
+                Place::Nowhere => Some(self.handle.with_lender(|writer| writer.lend_for(&event, least))?),
+                Place::Over => return self.handle.with_lender(|writer| Err(writer.is_over())),
             };
             match next {
                 Some(place) => self.place = place,
@@ -288,15 +292,20 @@ impl Writer {
         }
     }
 
-    /// Posts an event whose payload of `len` bytes was put at `place`. Returns its id. If there is no room, `posting`
-    /// states it, and the next attempt continues at `place`.
+    #[cold]
+    fn is_over(&self) -> Error {
+        self.segment.corrupt("a payload is posted from where it was not written")
+    }
+
+    /// Posts an event whose payload of `len` bytes was put at `place`. If there is no room, `posting` states it, and
+    /// the next attempt continues at `place`; or the payload was public already, and is returned.
     fn post_draft(
         &mut self,
         event: &Outgoing<'_>,
         len: usize,
         place: &mut Place,
         posting: &mut Posting<'_>,
-    ) -> Result<u64> {
+    ) -> Result<Drafted> {
         let prefix = self.prefix(event, SizeLimit::Ring)?;
         let id = match *place {
             Place::Block { at: At::Ring(_), .. } => {
@@ -313,18 +322,188 @@ impl Writer {
                     Err((_, name)) => {
                         // Other seats have taken the room meanwhile.
                         self.lent = Lent::Nothing;
-                        *place = Place::Named(name);
-                        self.post_named(&prefix, name, posting)?
+                        *place = Place::Over;
+                        match self.post_named(&prefix, name, posting) {
+                            Ok(id) => id,
+                            Err(error) => return self.recall(name, error, posting).map(Drafted::Buffer),
+                        }
                     }
                 }
             }
-            Place::Named(name) => self.post_named(&prefix, name, posting)?,
-            Place::Nowhere | Place::Buffer(_) | Place::Posted => {
-                return Err(self.segment.corrupt("a payload is posted from where it was not written"));
-            }
+            Place::Nowhere | Place::Buffer(_) | Place::Over => return Err(self.is_over()),
         };
         self.lent = Lent::Nothing;
-        *place = Place::Posted;
-        Ok(self.has_posted(id))
+        *place = Place::Over;
+        Ok(Drafted::Posted(self.has_posted(id)))
+    }
+
+    /// L5: takes a payload back that is public in a large block, and whose event has failed with `error`. By the end of
+    /// a wait for room it might be overwritten. If it is already, or there was another reason than a lack of room,
+    /// returns the error, and the post does not wait.
+    #[cold]
+    fn recall(&self, name: LargeName, error: Error, posting: &mut Posting<'_>) -> Result<Buffer> {
+        let Some(large) = self.large.as_ref().filter(|_| posting.is_blocked()) else { return Err(error) };
+        let (mut buffer, len) = (Buffer::new(), name.len as usize);
+        grow(&mut buffer, len.next_multiple_of(8));
+        let copy = |block: Block<'_>| bytes::load_bytes(block.payload(), &mut buffer);
+        match large.recall(name.id, copy).in_segment(&self.segment)? {
+            LargeRead::Whole(()) => {
+                // Without the filling of the last word.
+                buffer.resize(len, 0);
+                Ok(buffer)
+            }
+            LargeRead::Overwritten | LargeRead::Absent => {
+                posting.refuse();
+                self.count_refused();
+                Err(error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::claim::Unique;
+    use crate::error::ErrorKind;
+    use crate::event::wire::{Kept, UniqueKey};
+    use crate::protocol::ring::Stop;
+    use crate::seat::Seat;
+    use crate::seat::claim::Claimer;
+    use crate::seat::must::MustRead;
+    use crate::seat::options::WorkerOptions;
+    use crate::seat::publisher::Publisher;
+    use crate::segment::Segment;
+    use crate::segment::options::SegmentOptions;
+
+    /// The payload fits in a quarter of the ring.
+    const CAPACITY: u64 = 64;
+    const LARGE: u64 = 2;
+    const LEN: usize = 4_001;
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn segment() -> Arc<Segment> {
+        let options = SegmentOptions::new().capacity(CAPACITY).claims(8).seats(3).large(LARGE, LEN as u64);
+        Arc::new(Segment::anonymous(&options.most_patience(HOUR)).unwrap())
+    }
+
+    fn payload(message: u8) -> Vec<u8> {
+        (0..LEN).map(|at| (at ^ at >> 8) as u8 ^ message).collect()
+    }
+
+    fn post(seat: &mut Seat, payload: &[u8]) {
+        seat.writer.post(&Outgoing::plain(Topic::new("s", "e"), payload), &mut Posting::default()).unwrap();
+    }
+
+    /// The reader of `seat` joins, and `other` takes all the room that it leaves.
+    fn join_and_fill(segment: &Arc<Segment>, seat: u16, other: &mut Seat) {
+        MustRead::join(segment, seat, HOUR.as_nanos() as u64, None);
+        (0..CAPACITY).for_each(|_| post(other, b"small"));
+    }
+
+    /// A publisher that calls a function when its post begins to wait.
+    struct Waiting<'a>(Publisher, &'a dyn Fn());
+
+    impl Posts for Waiting<'_> {
+        fn check(&self) -> Result<()> {
+            Posts::check(&self.0)
+        }
+
+        fn unique_key(&self, unique: Unique<'_>) -> Result<UniqueKey> {
+            self.0.unique_key(unique)
+        }
+
+        fn with_writer<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
+            self.0.with_writer(run)
+        }
+
+        fn with_lender<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
+            self.0.with_lender(run)
+        }
+
+        fn with_halves<R>(&mut self, run: impl FnOnce(&mut Writer, &mut Claimer) -> Result<R>) -> Result<R> {
+            self.0.with_halves(run)
+        }
+
+        fn wait_interval(&self) -> Duration {
+            (self.1)();
+            self.0.wait_interval()
+        }
+
+        fn kept(&self, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept> {
+            self.0.kept(topic, key, ttl_ns, clears)
+        }
+
+        fn timeout(&self) -> Duration {
+            self.0.timeout()
+        }
+    }
+
+    #[test]
+    fn g16_a_draft_that_finds_no_room_takes_its_large_payload_back_before_it_waits() {
+        let (segment, topic) = (segment(), Topic::new("s", "e"));
+        let other = RefCell::new(Seat::take(&segment, "").unwrap());
+        let reader = RefCell::new(Some(Seat::take(&segment, "").unwrap()));
+        let mut publisher = Publisher::join(&segment, &WorkerOptions::new().announce(false)).unwrap();
+        // From now on it believes that there is room for a lap.
+        post(&mut publisher.seat, b"first");
+        // When it waits, the reader leaves, and others lap the ring of large blocks.
+        let waits = || {
+            drop(reader.take());
+            (0..LARGE).for_each(|_| post(&mut other.borrow_mut(), &payload(2)));
+        };
+        let mut handle = Waiting(publisher, &waits);
+        let mut draft = Draft::new(&mut handle, topic, Keyed::Nothing);
+        draft.begin(LEN).unwrap();
+        draft.put(&payload(1), 0).unwrap();
+        // After the draft has looked for readers that must read, one joins.
+        let has_joined = Cell::new(false);
+        let join = |_: &Writer| {
+            if !has_joined.replace(true) {
+                join_and_fill(&segment, reader.borrow().as_ref().unwrap().number, &mut other.borrow_mut());
+            }
+            Ok(())
+        };
+        let Drafted::Buffer(whole) = draft.post(0, NoRoom::Wait, join, |_| {}).unwrap() else {
+            panic!("it was posted after the wait, and its payload is overwritten")
+        };
+        assert!(whole[..] == payload(1));
+        assert!(reader.borrow().is_some(), "it has waited");
+        // It is posted like any other payload.
+        let event = Outgoing::plain(topic, &whole);
+        let posted = with_room(&mut handle, NoRoom::Wait, |handle, posting| {
+            handle.with_writer(|writer| writer.post(&event, posting))
+        });
+        assert!(posted.is_ok() && reader.borrow().is_none(), "it waits for the reader now");
+    }
+
+    #[test]
+    fn g5_a_draft_whose_large_payload_is_overwritten_before_it_is_taken_back_is_refused() {
+        let segment = segment();
+        let (mut own, mut other) = (Seat::take(&segment, "").unwrap(), Seat::take(&segment, "").unwrap());
+        let reader = Seat::take(&segment, "").unwrap();
+        post(&mut own, &payload(0));
+        (1..=LARGE).for_each(|message| post(&mut other, &payload(message as u8)));
+        join_and_fill(&segment, reader.number, &mut other);
+        let free = segment.ring().newest();
+        for (id, is_blocked) in [(0, true), (1, true), (2, true), (2, false)] {
+            let mut posting = Posting::default();
+            let full = own.writer.make_room(Stop::NoRoom { id: free }, 1, &mut posting).unwrap_err();
+            assert_eq!((full.kind(), posting.is_blocked()), (ErrorKind::Full, true));
+            if !is_blocked {
+                posting.refuse();
+            }
+            let recalled = own.writer.recall(LargeName { id, len: LEN as u64 }, full, &mut posting);
+            if id == 0 || !is_blocked {
+                assert_eq!(recalled.unwrap_err().kind(), ErrorKind::Full);
+                assert!(!posting.is_blocked(), "it waits, and has nothing to post");
+            } else {
+                assert!(recalled.unwrap()[..] == payload(id as u8));
+            }
+        }
     }
 }

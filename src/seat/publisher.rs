@@ -121,8 +121,11 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// As [`post`](Publisher::post); [`ErrorKind::Option`] if `fill` writes fewer bytes than `len`, or more; and the
-    /// errors that `fill` returns. After an error nothing was posted.
+    /// As [`post`](Publisher::post); [`ErrorKind::Option`] if `fill` writes fewer bytes than `len`, or more,
+    /// or ignores the error of a put; and the errors that `fill` returns. [`ErrorKind::Full`] without a wait, if a
+    /// worker that must read joins during the post, and the payload is overwritten in its
+    /// [large block](crate::SegmentOptions::large) before there is room for the event. After an error nothing was
+    /// posted.
     pub fn post_with<'a>(
         &mut self,
         topic: impl Into<Topic<'a>>,

@@ -36,6 +36,18 @@ pub struct Posting<'a> {
     blocked: Option<Held>,
 }
 
+impl Posting<'_> {
+    /// Returns `true` if the last attempt has found no room.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.is_some()
+    }
+
+    /// Ends the post with the error of the last attempt: it does not wait for room.
+    pub(super) fn refuse(&mut self) {
+        self.blocked = None;
+    }
+}
+
 /// A reader that holds a post up.
 #[derive(Clone, Copy)]
 struct Held {
@@ -240,7 +252,7 @@ impl Writer {
         self.seat.add(seat_word!(posting.waited_ns), u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    fn count_refused(&self) {
+    pub(super) fn count_refused(&self) {
         self.seat.add(seat_word!(posting.refused), 1);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use crate::log::Log;
 use crate::protocol::large::{LargeHand, LargeRead, LargeRing};
 use crate::protocol::pool::{Block, HEAD_WORDS, Hand, Pool};
-use crate::protocol::ring::{Fate, Look, NoTable, Ring};
+use crate::protocol::ring::{Fate, Look, NoTable, Ring, Stop};
 use crate::protocol::seat_words::{self, HAND_WORDS, LARGE_HAND, RING_HAND};
 use crate::protocol::word::CellWord;
 use crate::sync::{Mode, Ordering, Words};
@@ -126,6 +126,24 @@ impl Doubled {
         let id = posted.expect("a post");
         self.log.lock().unwrap().posted(id, content);
         id
+    }
+
+    /// Publishes a payload whose event finds no room, and takes it back. Returns `false` if it was overwritten.
+    pub(crate) fn recall(&self, poster: &mut Poster, content: u64) -> bool {
+        let mut named = None;
+        let stopped = poster.large.post(write(content, word_of(content)), |large| {
+            named = Some(large);
+            Err::<u64, _>(Stop::NoRoom { id: 0 })
+        });
+        assert!(matches!(stopped, Err(Stop::NoRoom { .. })), "{stopped:?}");
+        match poster.large.recall(named.expect("a large id"), copy).expect("a sound large ring") {
+            LargeRead::Whole(payload) => {
+                assert_eq!(payload, (content, word_of(content)), "another payload was taken back");
+                true
+            }
+            LargeRead::Overwritten => false,
+            LargeRead::Absent => panic!("the payload is not there"),
+        }
     }
 
     /// Commits an event with a large payload at the reserved `id`.

@@ -49,6 +49,30 @@ fn one_posts_and_one_follows(run: &Run, cells: usize, posts: u64) {
 }
 
 #[test]
+fn a_poster_takes_its_payload_back_while_a_lap_overwrites() {
+    race("a poster takes its payload back while a lap overwrites")
+        .preemptions(Some(2), Some(3))
+        .allowed(&["taken back", "overwritten"])
+        .run(|run| {
+            let world = Doubled::new(run.mode, 2, 1, 2);
+            let mut cast = run.cast();
+            let (owner, watch, mut seat) = (world.clone(), run.clone(), world.sit(1));
+            cast.actor(move || {
+                watch.outcome(if owner.recall(&mut seat, 10) { "taken back" } else { "overwritten" });
+            });
+            let (lapper, mut seat) = (world.clone(), world.sit(LAPPER));
+            cast.actor(move || {
+                // The second one writes to the block that the first one has displaced.
+                for content in 0..2 {
+                    lapper.post(&mut seat, content);
+                }
+            });
+            cast.play();
+            world.judge();
+        });
+}
+
+#[test]
 fn a_reader_copies_a_payload_while_both_rings_lap() {
     race("a reader copies a payload while both rings lap")
         .preemptions(Some(2), Some(3))

@@ -62,6 +62,22 @@ pub(crate) const LARGE: &[Mutant] = &[
         ci: false,
     },
     Mutant {
+        name: "large: a payload is taken back without its second look",
+        file: "large.rs",
+        edits: &[(
+            "        self.ring.read(id, copy)\n",
+            concat!(
+                "        Ok(match self.ring.ring.look(id)? {\n",
+                "            Look::Published(seen) => LargeRead::Whole(copy(self.ring.ring.block(seen)?)),\n",
+                "            _ => LargeRead::Overwritten,\n",
+                "        })\n",
+            ),
+        )],
+        breaks: "a post that finds no room goes on with a payload that was overwritten: torn, or another event's",
+        killers: &["loom::large_races::a_poster_takes_its_payload_back_while_a_lap_overwrites"],
+        ci: true,
+    },
+    Mutant {
         name: "large: every hand is adopted as that of seat 0",
         file: "large.rs",
         edits: &[(
