@@ -5,6 +5,7 @@
 mod support;
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
@@ -15,6 +16,19 @@ use support::{SIZES, bus_for, keep, options_for, payload_of, poll, quiet, reader
 
 /// The largest number of events posted before the timed reads; less than the smallest ring here holds.
 const BURST: u64 = 32;
+
+/// Single operations, which the report compares the figures with.
+fn single(c: &mut Criterion) {
+    let mut group = c.benchmark_group("single");
+    group.bench_function("clock read", |b| b.iter(Instant::now));
+    let word = AtomicU64::new(0);
+    group.bench_function("compare-exchange", |b| {
+        b.iter(|| black_box(&word).compare_exchange(0, 0, Ordering::SeqCst, Ordering::SeqCst));
+    });
+    let (from, mut to) = (payload_of(64 << 10), payload_of(64 << 10));
+    group.bench_function("copy of 64 KiB", |b| b.iter(|| black_box(&mut to).copy_from_slice(black_box(&from))));
+    group.finish();
+}
 
 fn post(c: &mut Criterion) {
     let mut group = c.benchmark_group("post");
@@ -209,6 +223,6 @@ fn post_with(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = support::config();
-    targets = post, poster, poll_events, idle, lapped, fragments, in_place, post_with
+    targets = single, post, poster, poll_events, idle, lapped, fragments, in_place, post_with
 }
 criterion_main!(benches);

@@ -80,12 +80,16 @@ fn peers_table(figures: &Figures, title: &str) -> String {
         [("one way", "p50_ns", false, "p50 in ns"), ("throughput", "received_per_s", true, "million received a second")]
     {
         let _ = writeln!(out, "### {scenario}: {unit}, best first\n\n| bytes | |\n|---:|---|");
-        for size in [8, 64, 256, 1024, 4096, 16_384, 65_536] {
+        for size in [8, 64, 256, 1024, 4096, 16_384, 65_536, 1 << 20] {
             let rows = better_first(scenario, key, size, high);
             let cells =
                 rows.iter().filter(|(subject, _)| *subject != "seqcast, in fragments").map(|&(subject, value)| {
                     let value = if high { format!("{:.2}", value / 1e6) } else { format!("{value:.0}") };
-                    if subject == "seqcast" { format!("**seqcast {value}**") } else { format!("{subject} {value}") }
+                    if subject.starts_with("seqcast") {
+                        format!("**{subject} {value}**")
+                    } else {
+                        format!("{subject} {value}")
+                    }
                 });
             let _ = writeln!(out, "| {size} | {} |", cells.collect::<Vec<_>>().join(", "));
         }
