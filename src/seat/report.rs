@@ -3,8 +3,9 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 
+use crate::error::Difference;
 use crate::error::Error;
-use crate::error::{Difference, DifferenceList};
+use crate::error::text::DifferenceList;
 use crate::event::Missed;
 use crate::os::text::printable;
 
