@@ -173,7 +173,11 @@ impl<P: Posts> Put for Draft<'_, '_, P> {
                             return Ok(Some(Place::Buffer(saved)));
                         }
                         if !fits {
-                            return writer.move_lent(&event, at, begin, least).map(Some);
+                            let moved = writer.move_lent(&event, at, begin, least);
+                            return moved.map(Some).inspect_err(|_| {
+                                writer.lent = Lent::Nothing;
+                                self.place = Place::Over;
+                            });
                         }
                         bytes::store(&writer.lent_words(at).in_segment(&writer.segment)?[begin..], piece);
                         writer.lent = Lent::Block { at, words: bytes::words_for(len) };
@@ -479,6 +483,38 @@ mod tests {
             handle.with_writer(|writer| writer.post(&event, posting))
         });
         assert!(posted.is_ok() && reader.borrow().is_none(), "it waits for the reader now");
+    }
+
+    #[test]
+    fn g10_a_draft_that_a_fault_has_ended_leaves_the_loan_of_another_alone() {
+        let segment = segment();
+        let mut publisher = Publisher::join(&segment, &WorkerOptions::new().announce(false)).unwrap();
+        let lost = || Lent::Saved(Err(Fault::Corrupt("the block could not be read")));
+        let lend = |writer: &mut Writer, lent| -> Result<()> {
+            writer.lent = lent;
+            Ok(())
+        };
+        for is_posted in [false, true] {
+            let mut draft = Draft::new(&mut publisher, Topic::new("s", "e"), Keyed::Nothing);
+            draft.begin(LEN).unwrap();
+            draft.put(&payload(1)[..800], LEN - 800).unwrap();
+            // Another post has needed the block of a hostile segment.
+            draft.handle.with_lender(|writer| lend(writer, lost())).unwrap();
+            if is_posted {
+                let posted = draft.post(0, NoRoom::Wait, |_| Ok(()), |_| panic!("it is posted"));
+                assert_eq!(posted.map(drop).unwrap_err().kind(), ErrorKind::Corrupt);
+            } else {
+                for _ in 0..2 {
+                    assert_eq!(draft.put(&payload(1)[800..], 0).unwrap_err().kind(), ErrorKind::Corrupt);
+                }
+                // Now another thread has a draft.
+                draft.handle.with_lender(|writer| lend(writer, Lent::Block { at: At::Large, words: 1 })).unwrap();
+                drop(draft);
+                assert!(publisher.seat.writer.is_lent(), "a post would write over the other draft");
+            }
+            publisher.seat.writer.lent = Lent::Nothing;
+        }
+        assert_eq!(segment.ring().newest(), 0);
     }
 
     #[test]
