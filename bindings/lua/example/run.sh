@@ -17,7 +17,7 @@ sed "s#@FOLDER@#$folder#g; s#@LIB@/?.lua#$lib/?.lua;${NGINX_LUA_PATH:-}#; s#@MOD
     >"$folder/nginx.conf"
 
 run() { "$nginx" -p "$folder" -c "$folder/nginx.conf" -e "$folder/error.log" "$@" 2>>"$folder/out.log"; }
-get() { curl -sS --max-time 10 --unix-socket "$folder/nginx.sock" "http://localhost$1"; }
+get() { curl -sS --max-time 100 --unix-socket "$folder/nginx.sock" "http://localhost$1"; }
 
 finish() {
     run -s quit || cat "$folder/out.log"

@@ -16,14 +16,15 @@ MODULES = [pathlib.Path(os.environ.get("NGINX_MODULES", "/usr/lib/nginx/modules"
            for name in ("ndk_http_module.so", "ngx_http_lua_module.so")]
 LUA_PATH = os.environ.get("NGINX_LUA_PATH", "")
 HERE = pathlib.Path(__file__).resolve().parent
-TIMEOUT = 30
+# Long, because only a failure waits to its end.
+TIMEOUT = 300
 
 CONFIG = """
 {modules}
 daemon {daemon};
 master_process {master};
 worker_processes {workers};
-worker_shutdown_timeout 20s;
+worker_shutdown_timeout 600s;
 {user}
 pid nginx.pid;
 error_log error.log {log};

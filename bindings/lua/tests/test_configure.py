@@ -137,13 +137,13 @@ def test_interval_zero_polls_by_hand_only(nginx):
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize("first, second", [("0", "0.01"), ("60", "0.01")])
+@pytest.mark.parametrize("first, second", [("0", "0.01"), ("3600", "0.01")])
 def test_interval_is_changed_at_run_time(nginx, first, second):
     worker, = nginx(options=f"{{ interval = {first} }}").workers()
     worker.run("ngx.sleep(0.05) tap.take()")
     assert worker.run(f"return ev.configure {{ interval = {second} }}") is True
     worker.run("ev.post('s', 'e')")
-    wait_for(lambda: ("s", "e", None) in worker.seen(), "the background poll", timeout=3)
+    wait_for(lambda: ("s", "e", None) in worker.seen(), "the background poll")
 
 
 @pytest.mark.fault
@@ -168,7 +168,7 @@ def test_there_is_one_background_poll_however_often_configured(nginx):
 @pytest.mark.fault
 def test_timeout_is_changed_at_run_time(nginx):
     worker, = nginx(options="{ interval = 0, timeout = 0.01 }").workers()
-    assert worker.run("return ev.configure { timeout = 60 }") is True
+    assert worker.run("return ev.configure { timeout = 3600 }") is True
     worker.run("ev.post('s', 'first', nil, 'key')")
     assert worker.polled() == [("s", "first", None)]
     time.sleep(0.05)
@@ -178,7 +178,7 @@ def test_timeout_is_changed_at_run_time(nginx):
 
 @pytest.mark.fault
 def test_what_is_not_given_again_stays(nginx):
-    worker, = nginx(options="{ interval = 0, timeout = 60 }").workers()
+    worker, = nginx(options="{ interval = 0, timeout = 3600 }").workers()
     assert worker.run("return ev.configure {}") is True
     worker.run("ev.post('s', 'first', nil, 'key') ev.poll() tap.take()")
     worker.run("ngx.sleep(2.1) ev.post('s', 'second', nil, 'key')")
@@ -187,7 +187,7 @@ def test_what_is_not_given_again_stays(nginx):
 
 @pytest.mark.fault
 def test_a_refused_change_changes_nothing(nginx):
-    worker, = nginx(options="{ interval = 0, timeout = 60 }").workers()
+    worker, = nginx(options="{ interval = 0, timeout = 3600 }").workers()
     assert worker.run("return ev.configure { timeout = 0.01, wait_max = -1 }") == (
         None, '"wait_max" must be greater than or equal to 0')
     worker.run("ev.post('s', 'first', nil, 'key') ev.poll() tap.take()")

@@ -103,7 +103,7 @@ def test_old_and_new_workers_of_a_reload_have_one_order(nginx):
         ev.post("s", "from old")
         local seen = {}
         ev.register(function(_, event) seen[event] = true end, "s")
-        for i = 1, 1000 do
+        for i = 1, 30000 do
             ev.poll()
             if seen["from new"] then return true end
             ngx.sleep(0.01)
@@ -127,7 +127,7 @@ def test_many_reloads_with_workers_that_stay(nginx):
     for _ in range(12):
         for worker in ng.workers():
             worker.start("""
-                local deadline, dict = ngx.now() + 15, ngx.shared[next(ngx.shared)]
+                local deadline, dict = ngx.now() + 300, ngx.shared[next(ngx.shared)]
                 while ngx.now() < deadline and not dict:get("go") do ngx.sleep(0.05) end
                 return ev.poll()""")
             held.append(worker)

@@ -245,7 +245,7 @@ def test_bad_names_of_a_retained_event(name, nginx):
 
 
 def test_a_unique_event_with_a_ttl_of_its_own(name, nginx):
-    worker, = nginx(options=options(name, "timeout = 60")).workers()
+    worker, = nginx(options=options(name, "timeout = 3600")).workers()
     assert worker.run("""
         for i = 1, 2 do ev.post("s", "e", i, "k", { ttl = 1e-9 }) ev.poll() end
         for i = 3, 4 do ev.post("s", "e", i, "k") ev.poll() end

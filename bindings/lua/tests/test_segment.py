@@ -176,7 +176,8 @@ def test_a_zone_of_another_size_after_a_reload(nginx, before, after):
     """The segment stays while one worker has it open."""
     ng = nginx(zone_size=before)
     old, = ng.workers()
-    old.start("ngx.sleep(1) return ev.poll()")
+    go = ng.folder / "go"
+    old.start("while not io.open(args[1]) do ngx.sleep(0.01) end return ev.poll()", str(go))
     ng._found.remove(old)
     ng.write_config(zone_size=after)
     ng.reload()
@@ -184,6 +185,7 @@ def test_a_zone_of_another_size_after_a_reload(nginx, before, after):
     new.run("ev.post('s', 'e')")
     assert new.polled() == [("s", "e", None)]
     assert ng.log_lines("[notice]", "exists already", "capacity is")
+    go.touch()
     assert old.finish() in ("done", "recursive")
     old.close()
 

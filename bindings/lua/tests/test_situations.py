@@ -64,7 +64,7 @@ def test_another_process_reads_the_json_of_data(nginx, other):
 
 def test_one_process_reserves_and_commits(nginx, other):
     """Events after the reserved id wait for it."""
-    ng = nginx(options="{ interval = 0, wait_max = 30, wait_interval = 0.005 }")
+    ng = nginx(options="{ interval = 0, wait_max = 3600, wait_interval = 0.005 }")
     worker, = ng.workers()
     them = other(ng)
     worker.polled()
@@ -85,7 +85,7 @@ def test_wait_interval_is_the_time_between_two_looks(nginx, other):
     ng = nginx(init_worker="""
         require("tap").count_sleeps()
         assert(require("resty.worker.events").configure {
-            shm = next(ngx.shared), interval = 0, wait_max = 30, wait_interval = 0.002 })""")
+            shm = next(ngx.shared), interval = 0, wait_max = 3600, wait_interval = 0.002 })""")
     worker, second = ng.connect(), ng.connect()
     them = other(ng)
     for interval in (0.002, 0.003):

@@ -1,4 +1,4 @@
-"""Posts wake workers that sleep for their interval. It is a minute here, so nothing else wakes them."""
+"""Posts wake workers that sleep for their interval. It is an hour here, so nothing else wakes them."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ from test_segment import can_mount
 
 pytestmark = pytest.mark.differs
 
-MINUTE = "{ interval = 60 }"
+HOUR = "{ interval = 3600 }"
 
 
 def threads(pid):
@@ -32,12 +32,12 @@ def is_woken(worker):
 def expect(worker, *events):
     """Waits for events without polling."""
     seen = []
-    wait_for(lambda: seen.extend(worker.seen()) or set(events) <= set(seen), f"{events} without a poll", timeout=20)
+    wait_for(lambda: seen.extend(worker.seen()) or set(events) <= set(seen), f"{events} without a poll")
 
 
 @pytest.fixture
 def pair(nginx):
-    workers = nginx(workers=2, options=MINUTE).workers()
+    workers = nginx(workers=2, options=HOUR).workers()
     for worker in workers:
         wait_for(lambda: is_woken(worker), "the thread")
     return workers
@@ -52,7 +52,7 @@ def test_a_post_wakes_all_workers_and_the_sender(pair):
 
 
 def test_another_process_wakes_workers(nginx):
-    ng = nginx(workers=2, options=MINUTE)
+    ng = nginx(workers=2, options=HOUR)
     workers = ng.workers()
     them = Other(ng.segments()[0])
     try:
@@ -72,7 +72,7 @@ def test_what_handlers_post_wakes(pair):
 
 
 def test_events_while_a_handler_yields(nginx):
-    ng = nginx(options=MINUTE)
+    ng = nginx(options=HOUR)
     worker, other = ng.connect(), ng.connect()
     worker.run("ev.register(function() ngx.sleep(0.2) end, 's', 'slow')")
     worker.start("ev.post('s', 'slow') return ev.poll()")
@@ -83,10 +83,10 @@ def test_events_while_a_handler_yields(nginx):
 
 
 def test_the_last_event_of_a_flood_wakes_too(nginx):
-    ng = nginx(workers=2, options=MINUTE, allowed=["missed"], init_worker="""
+    ng = nginx(workers=2, options=HOUR, allowed=["missed"], init_worker="""
         local ev = require "resty.worker.events"
         ev.register(require("tap").record, "s", "last")
-        assert(ev.configure { shm = next(ngx.shared), interval = 60 })""")
+        assert(ev.configure { shm = next(ngx.shared), interval = 3600 })""")
     a, b = ng.workers()
     for number in range(5):
         a.run("""
@@ -101,10 +101,12 @@ def test_the_last_event_of_a_flood_wakes_too(nginx):
 
 
 def test_not_if_it_is_not_wanted(nginx):
-    ng = nginx(workers=2, options="{ interval = 60, wake = false }")
+    ng = nginx(workers=2, options="{ interval = 3600, wake = false }")
     a, b = ng.workers()
-    a.run("ngx.sleep(0.1) ev.post('s', 'e')")
-    b.run("tap.take() ngx.sleep(0.3)")
+    # After a sleep, the first poll in the background has been.
+    b.run("ngx.sleep(0.1)")
+    a.run("ev.post('s', 'e')")
+    b.run("ngx.sleep(0.3)")
     assert threads(b.pid) == ["nginx"]
     assert b.seen() == []
     assert b.polled() == [("s", "e", None)]
@@ -125,13 +127,13 @@ def test_wake_is_a_boolean(nginx, value):
 
 
 def test_it_is_changed_at_run_time_and_leaks_nothing(nginx):
-    ng = nginx(options=MINUTE)
+    ng = nginx(options=HOUR)
     worker, = ng.workers()
     wait_for(lambda: is_woken(worker), "the thread")
     worker.run("ngx.sleep(0.1)")
     before = descriptors(worker.pid), threads(worker.pid)
     for _ in range(10):
-        for interval in (0, 60):
+        for interval in (0, 3600):
             worker.run("assert(ev.configure { interval = args[1] }) ngx.sleep(0.02)", interval)
     worker.run("tap.take() ev.post('s', 'e')")
     expect(worker, ("s", "e", None))
@@ -144,7 +146,7 @@ def test_a_worker_that_follows_its_name_is_woken_again(nginx):
     wait_for(lambda: is_woken(worker), "the thread")
     os.unlink("/dev/shm/" + ng.segments()[0])
     wait_for(lambda: ng.log_lines("was removed"), "the worker to notice", ng.log)
-    worker.run("return ev.configure { interval = 60 }")
+    worker.run("return ev.configure { interval = 3600 }")
     wait_for(lambda: worker.run("ngx.sleep(0.05) return 1") and is_woken(worker), "the thread")
     worker.run("tap.take() ev.post('s', 'e')")
     expect(worker, ("s", "e", None))
@@ -152,12 +154,11 @@ def test_a_worker_that_follows_its_name_is_woken_again(nginx):
 
 
 def test_idle_workers_sleep(nginx):
-    ng = nginx(workers=2, options=MINUTE)
+    ng = nginx(workers=2, options=HOUR)
     a, b = ng.workers()
     for worker in (a, b):
         wait_for(lambda: is_woken(worker), "the thread")
     ng.forget_workers()
-    time.sleep(0.3)
 
     def switches():
         count = 0
@@ -167,10 +168,16 @@ def test_idle_workers_sleep(nginx):
                 count += int(line.split()[1])
         return count
 
-    before = switches()
-    time.sleep(2)
-    # In two seconds, by two workers with two threads each.
-    assert switches() - before <= 4
+    def switches_in(seconds):
+        before = switches()
+        time.sleep(seconds)
+        return switches() - before
+
+    # What there was to do is done.
+    wait_for(lambda: switches_in(0.3) <= 1, "the workers to be idle")
+    began = time.monotonic()
+    # By two workers with two threads each.
+    assert switches_in(2) <= 2 * (time.monotonic() - began)
 
 
 def test_a_worker_ends_at_once(nginx):
@@ -178,8 +185,8 @@ def test_a_worker_ends_at_once(nginx):
     ng = nginx(workers=2, options="{ interval = math.huge }")
     for worker in ng.workers():
         wait_for(lambda: is_woken(worker), "the thread")
-    # Less than worker_shutdown_timeout, after which nginx would end the worker.
-    ng.stop(timeout=15)
+    # The time of `stop` is less than worker_shutdown_timeout, after which nginx would end the worker.
+    ng.stop()
 
 
 @pytest.mark.skipif(not can_mount(), reason="this user has no namespaces")

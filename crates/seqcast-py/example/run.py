@@ -21,7 +21,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 WORKERS = 4
 RENAMES = 24
 JOBS = 8
-PATIENCE = 60
+PATIENCE = 300
 
 
 class Client:

@@ -48,7 +48,7 @@ def main():
 
 
 def watch(watcher, seen, command):
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while len(seen) < 10 and time.monotonic() < end:
         seen += watcher.events(timeout=1)
     command.stop()

@@ -8,7 +8,8 @@ import sys
 import time
 import traceback
 
-LONG = 60
+# Long, because only a failure waits to its end.
+LONG = 300
 CHILDREN = []
 
 

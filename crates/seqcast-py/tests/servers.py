@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-LONG = 60
+LONG = 300
 HERE = pathlib.Path(__file__).resolve().parent
 
 

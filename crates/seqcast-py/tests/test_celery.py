@@ -21,7 +21,7 @@ def test_celery(name, tmp_path):
             [sys.executable, str(HERE / "celery_app.py")],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             cwd=tmp_path,
             env={**os.environ, "TEST_BUS": name, "PYTHONDONTWRITEBYTECODE": "1"},
         )

@@ -10,27 +10,27 @@ from processes import Child, eventually, in_child
 
 
 def test_one_of_all_wins(bus, worker, other):
-    claim = worker.claim("key", ttl=60)
-    assert claim and claim.won and claim.seat is None and not claim.is_full and 59 < claim.left <= 60
-    lost = other.claim("key", ttl=60)
-    assert not lost and lost.seat == worker.seat and 59 < lost.left_to_others <= 60 and lost.left == 0
+    claim = worker.claim("key", ttl=3600)
+    assert claim and claim.won and claim.seat is None and not claim.is_full and 1800 < claim.left <= 3600
+    lost = other.claim("key", ttl=3600)
+    assert not lost and lost.seat == worker.seat and 1800 < lost.left_to_others <= 3600 and lost.left == 0
     assert not lost.release()
-    assert in_child(lambda: bool(worker.claim("key", ttl=60))) is False
+    assert in_child(lambda: bool(worker.claim("key", ttl=3600))) is False
     assert claim.release() and not claim.release()
-    assert other.claim(b"key", ttl=60), "a key is its bytes"
+    assert other.claim(b"key", ttl=3600), "a key is its bytes"
 
 
 def test_a_claim_ends_with_its_block(worker, other):
-    with worker.claim("key", ttl=60) as claim:
-        assert claim and not other.claim("key", ttl=60)
-    with other.claim("key", ttl=60) as claim:
+    with worker.claim("key", ttl=3600) as claim:
+        assert claim and not other.claim("key", ttl=3600)
+    with other.claim("key", ttl=3600) as claim:
         assert claim
-        with worker.claim("key", ttl=60) as lost:
+        with worker.claim("key", ttl=3600) as lost:
             assert not lost
-        assert not worker.claim("key", ttl=60), "the block of one that lost ends nothing"
-    with pytest.raises(ZeroDivisionError), worker.claim("key", ttl=60):
+        assert not worker.claim("key", ttl=3600), "the block of one that lost ends nothing"
+    with pytest.raises(ZeroDivisionError), worker.claim("key", ttl=3600):
         raise ZeroDivisionError
-    assert other.claim("key", ttl=60)
+    assert other.claim("key", ttl=3600)
 
 
 def test_renew(worker, other):
@@ -42,7 +42,7 @@ def test_renew(worker, other):
     with pytest.raises(seqcast.ClaimLostError) as caught:
         claim.renew()
     assert caught.value.code == "claim_lost"
-    with other.claim("key", ttl=60), pytest.raises(seqcast.ClaimLostError, match=f"seat {other.seat}"):
+    with other.claim("key", ttl=3600), pytest.raises(seqcast.ClaimLostError, match=f"seat {other.seat}"):
         claim.renew()
     with pytest.raises(seqcast.ClaimLostError, match="not won"):
         (worker.claim("a", ttl=1), other.claim("a", ttl=1))[1].renew()
@@ -60,23 +60,23 @@ def test_g7_a_claim_ends_with_its_holder(bus, worker):
     eventually(lambda: worker.next(1), "the claim")
     held = worker.held("key")
     assert (held.pid, held.winner, held.ends_with_holder) == (child.pid, "alive", True)
-    assert not worker.claim("key", ttl=60)
+    assert not worker.claim("key", ttl=3600)
     child.kill()
     child.wait()
     assert worker.held("key") is None
-    assert worker.claim("key", ttl=60)
+    assert worker.claim("key", ttl=3600)
 
 
 def test_a_completed_claim_outlives_its_holder(bus, worker):
     def complete():
-        worker.claim("key", ttl=60, ends_with_holder=True).complete(3600)
+        worker.claim("key", ttl=3600, ends_with_holder=True).complete(3600)
         os.kill(os.getpid(), signal.SIGKILL)
 
     child = Child(complete)
     child.wait()
     held = worker.held("key")
     assert not held.ends_with_holder and held.left > 3000
-    assert not worker.claim("key", ttl=60)
+    assert not worker.claim("key", ttl=3600)
 
 
 def test_bad_claims(worker):
@@ -100,6 +100,6 @@ def test_bad_claims(worker):
 
 def test_no_room_for_a_claim():
     with seqcast.Bus.anonymous(claims=8) as bus, seqcast.Publisher(bus) as publisher:
-        claims = [publisher.claim(f"key {number}", ttl=60) for number in range(1000)]
+        claims = [publisher.claim(f"key {number}", ttl=3600) for number in range(1000)]
         full = [claim for claim in claims if claim.is_full]
         assert full and not any(full) and all(claim.left == 0 for claim in full)

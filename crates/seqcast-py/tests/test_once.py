@@ -13,7 +13,7 @@ from processes import LONG, Child, eventually, in_child
 
 
 def test_one_of_all_processes_runs_it(bus):
-    @seqcast.run_once("job", ttl=60, bus=bus, default="elsewhere")
+    @seqcast.run_once("job", ttl=3600, bus=bus, default="elsewhere")
     def job():
         """Its doc."""
         return os.getpid()
@@ -26,7 +26,7 @@ def test_one_of_all_processes_runs_it(bus):
 
 
 def spawned(name, queue):
-    job = seqcast.run_once("job", ttl=60, bus=name)(os.getpid)
+    job = seqcast.run_once("job", ttl=3600, bus=name)(os.getpid)
     queue.put(job())
 
 
@@ -59,7 +59,7 @@ def test_the_ttl_counts_from_the_beginning(bus):
 def test_a_claim_is_renewed_while_its_job_runs(bus):
     read, write = os.pipe()
 
-    @seqcast.run_once("job", ttl=60, lease=6, bus=bus)
+    @seqcast.run_once("job", ttl=3600, lease=15, bus=bus)
     def job():
         os.write(write, b"x")
         left = bus._publisher.held("job").left
@@ -122,7 +122,7 @@ def test_g7_a_process_that_stands_by_takes_over_when_the_runner_dies(bus):
 def test_a_job_that_raises_is_run_again(bus):
     runs = []
 
-    @seqcast.run_once("job", ttl=60, bus=bus)
+    @seqcast.run_once("job", ttl=3600, bus=bus)
     def job():
         runs.append(1)
         if len(runs) == 1:
@@ -135,12 +135,12 @@ def test_a_job_that_raises_is_run_again(bus):
 
 
 def test_a_coroutine_function(bus):
-    @seqcast.run_once("job", ttl=60, bus=bus)
+    @seqcast.run_once("job", ttl=3600, bus=bus)
     async def job():
         await asyncio.sleep(0)
         return "ran"
 
-    @seqcast.run_once("bad", ttl=60, bus=bus)
+    @seqcast.run_once("bad", ttl=3600, bus=bus)
     async def bad():
         raise ZeroDivisionError
 
@@ -154,7 +154,7 @@ def test_a_coroutine_function(bus):
 
 
 def test_a_job_that_lost_its_claim_is_told(bus, caplog):
-    @seqcast.run_once("other", ttl=60, lease=30, bus=bus)
+    @seqcast.run_once("other", ttl=3600, lease=30, bus=bus)
     def releases():
         # As if the process had been stopped for longer than the lease.
         bus._publisher.release(claims[-1])

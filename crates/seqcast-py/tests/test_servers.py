@@ -22,7 +22,10 @@ def gunicorn(tmp_path, name, value):
     pytest.importorskip("gunicorn")
 
     def start(*arguments, workers=3, **environment):
-        arguments = ["gunicorn", "--bind", "unix:{socket}", "--workers", workers, *arguments, "wsgi_app:application"]
+        # A busy host may take longer than gunicorn's own times, after which it kills a worker.
+        patient = ["--timeout", 300, "--graceful-timeout", 300]
+        arguments = ["gunicorn", "--bind", "unix:{socket}", "--workers", workers, *patient, *arguments]
+        arguments += ["wsgi_app:application"]
         return Server(tmp_path, arguments, TEST_BUS=name, TEST_VALUE=str(value), **environment)
 
     return start

@@ -78,8 +78,8 @@ def test_ctrl_c_ends_a_wait_at_once(worker):
     before = signal.signal(signal.SIGALRM, stop)
     try:
         for timeout in (None, LONG):
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
             with pytest.raises(Stop):
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
                 worker.wait(timeout)
         # A wait continues if the signal's handler does not raise.
         signal.signal(signal.SIGALRM, lambda number, frame: worker.post("s", "e"))
