@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use seqcast::inspect::{self};
 use seqcast::{Bus, Cause, Scope, SegmentOptions, Start, Worker};
 use seqcast_testkit::{
-    Child, Log, Reports, alone, bus, counts, error, eventually, listener, of_seat, poll, quiet, shared_words, small,
+    Child, HOUR, Log, Reports, alone, bus, counts, error, eventually, listener, of_seat, poll, quiet, shared_words,
+    small,
 };
 
 /// Bytes that identify their message and their position in it.
@@ -474,8 +475,8 @@ alone! {
         let workers = [bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap()];
         let logs = workers.each_ref().map(|worker| Log::of(worker, Scope::All));
         let len = longest(&options) - 64;
-        workers[0].event(("s", "e")).unique("key").post(payload(1, len)).unwrap();
-        workers[0].event(("s", "e")).unique("key").post(payload(2, len)).unwrap();
+        workers[0].event(("s", "e")).unique("key").ttl(HOUR).post(payload(1, len)).unwrap();
+        workers[0].event(("s", "e")).unique("key").ttl(HOUR).post(payload(2, len)).unwrap();
         assert_eq!(workers.each_ref().map(poll), [(1, 0), (0, 0)]);
         assert!(logs[0].seen()[0].bytes == payload(1, len));
         assert_eq!(logs[1].len(), 0);

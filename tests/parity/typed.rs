@@ -6,7 +6,7 @@ use seqcast::{Cause, Delivery, Error, ErrorKind, Event, Topic, Typed, TypedEvent
 
 use seqcast_testkit::hostile::map::Map;
 use seqcast_testkit::hostile::scene::Scene;
-use seqcast_testkit::{Child, Log, Reports, alone, bus, poll, quiet, small};
+use seqcast_testkit::{Child, HOUR, Log, Reports, alone, bus, poll, quiet, small};
 use std::sync::{Arc, Mutex};
 
 #[derive(Archive, Serialize)]
@@ -184,8 +184,8 @@ alone! {
         let sender = bus.join_with(&quiet()).unwrap();
         let mut reservation = sender.reserve().unwrap();
         let first = reservation.id();
-        let second = sender.event(("s", "later")).unique("key").post("").unwrap();
-        reservation.event(("s", "reserved")).unique("key").post("").unwrap();
+        let second = sender.event(("s", "later")).unique("key").ttl(HOUR).post("").unwrap();
+        reservation.event(("s", "reserved")).unique("key").ttl(HOUR).post("").unwrap();
         for worker in &workers {
             poll(worker);
         }

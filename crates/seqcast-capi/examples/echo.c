@@ -366,7 +366,7 @@ static void connect_to(int port, struct connection *client) {
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons((uint16_t)port);
     /* Longer than any step here takes, so that nothing hangs. */
-    struct timeval timeout = {60, 0};
+    struct timeval timeout = {300, 0};
     client->len = 0;
     client->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (client->fd < 0 || setsockopt(client->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) < 0 ||

@@ -49,6 +49,7 @@ int main(int argc, char **argv) {
     unique.size = sizeof unique;
     unique.key = "mail";
     unique.key_len = 4;
+    unique.ttl_ns = HOUR;
     CHECK_IS(seqcast_seat_post(seat, "s", 1, "e", 1, "p", 1, &unique, NULL), 0);
     expect_event(seat, "p");
 
