@@ -22,7 +22,7 @@ const POSTERS: usize = 3;
 const LOOPS: usize = 6;
 const PROCESSES: usize = POSTERS + LOOPS;
 /// A loop that does not have all events after this time sleeps over an event.
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(120);
 const HOUR: Duration = Duration::from_secs(3600);
 
 sums! {

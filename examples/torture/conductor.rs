@@ -28,7 +28,7 @@ const AIMED_STOPS: u64 = 32;
 /// A turn of the conductor that takes this long was delayed by the host.
 const STALL: Duration = Duration::from_millis(30);
 /// A child that is in one step for this long hangs.
-const HUNG: Duration = Duration::from_secs(20);
+const HUNG: Duration = Duration::from_secs(120);
 
 /// A dead worker's name may stay at its seat for this long although the seat is taken, by a process that is stopped
 /// while it joins.

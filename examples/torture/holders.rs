@@ -22,7 +22,7 @@ const JOBS: u64 = 4;
 const MOST_COMPLETED: u64 = 500;
 const HOUR: Duration = Duration::from_secs(3600);
 /// A job that nobody wins for so long after its holder was killed is not taken over.
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(120);
 
 sums! {
     /// Sums over all rounds.

@@ -23,7 +23,7 @@ const KEPT: u64 = 2;
 const PLACES: u64 = 5;
 const CAPACITY: u64 = 16;
 /// A process that has not ended after this time hangs.
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(120);
 
 const STATE: Topic<'_> = Topic::new("state", "of");
 const OTHER: Topic<'_> = Topic::new("state", "other");

@@ -261,11 +261,13 @@ impl WorkerOptions {
     ///     let mut publisher = bus.publisher()?;
     ///     move || (0..100).try_for_each(|job| publisher.post(("job", "done"), job.to_string()).map(drop))
     /// });
-    /// let mut delivered = 0;
+    /// let mut read = 0;
     /// ledger.on(("job", "done"), |_| ())?;
-    /// while delivered < 100 {
+    /// while read < 100 {
     ///     ledger.wait(Duration::from_millis(10))?;
-    ///     delivered += ledger.poll()?.delivered();
+    ///     let polled = ledger.poll()?;
+    ///     // It misses events only if it does not poll for a second.
+    ///     read += polled.delivered() + polled.missed();
     /// }
     /// posting.join().unwrap()?;
     /// # Ok::<(), seqcast::Error>(())
