@@ -215,7 +215,12 @@ def test_a_second_poller_while_a_handler_yields_is_recursive(nginx):
     ng = nginx()
     worker = ng.connect()
     other = ng.connect()
-    worker.run("ev.register(function() tap.entered = true while not tap.go do ngx.sleep(0.005) end tap.left = true end, 's', 'slow')")
+    worker.run("""
+        ev.register(function()
+            tap.entered = true
+            while not tap.go do ngx.sleep(0.005) end
+            tap.left = true
+        end, 's', 'slow')""")
     worker.start("ev.post('s', 'slow') return ev.poll()")
     wait_for(lambda: other.run("return tap.entered or false"), "the handler")
     assert other.run("ev.post('s', 'behind') return ev.poll(), tap.left or false") == ("recursive", False)
