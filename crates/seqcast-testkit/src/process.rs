@@ -19,7 +19,7 @@ const ALONE: &str = "SEQCAST_TEST_ALONE";
 const ROLE: &str = "SEQCAST_TEST_ROLE";
 /// A test that takes longer than this hangs. No result of a test depends on it otherwise. Long, because only a failure
 /// waits to its end, and a host with other work may take minutes for tests that need seconds.
-pub const HANGS: Duration = Duration::from_secs(300);
+pub const HANGS: Duration = Duration::from_secs(600);
 
 /// Declares tests that each run in a separate process: single-threaded, so that it can fork; killed with all of its
 /// children if it hangs; and swept of the segments that it left behind.
