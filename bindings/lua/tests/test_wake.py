@@ -104,7 +104,7 @@ def test_not_if_it_is_not_wanted(nginx):
     ng = nginx(workers=2, options="{ interval = 3600, wake = false }")
     a, b = ng.workers()
     # After a sleep, the first poll in the background has been.
-    b.run("ngx.sleep(0.1)")
+    b.run("ngx.sleep(0.1) tap.take()")
     a.run("ev.post('s', 'e')")
     b.run("ngx.sleep(0.3)")
     assert threads(b.pid) == ["nginx"]
