@@ -153,6 +153,33 @@ alone! {
         assert!(all(&mut reader).is_empty());
     }
 
+    fn r9_a_relay_that_was_killed_before_it_reached_the_engine_has_a_successor_that_reads_what_it_accepted() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(&quiet()).unwrap();
+        worker.post(("s", "e"), "before the first relay").unwrap();
+        for _ in 0..2 {
+            let child = Child::fork(|| {
+                let _relay = bus.relay(&RelayOptions::new()).unwrap();
+                stop_here();
+                exit(0);
+            });
+            child.await_stop();
+            child.kill();
+        }
+        let id = worker.post_cluster(("s", "e"), "accepted").unwrap();
+        let (mut reader, _poster) = relay(&bus);
+        let from = reader.resume_at();
+        reader.seek(from).unwrap();
+        assert_eq!(ids(&all(&mut reader)).last(), Some(&id), "read from {from} on");
+        assert!(from > 0, "what was posted before the first relay does not travel");
+        // Once the engine has acknowledged something, that counts.
+        reader.set_sent(id);
+        assert_eq!(reader.resume_at(), id);
+        // A hostile word beyond the end.
+        reader.set_sent(u64::MAX - 1);
+        assert_eq!(reader.resume_at(), reader.newest());
+    }
+
     fn r7_a_relay_waits_for_reserved_ids_like_a_worker_and_goes_on() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(&quiet()).unwrap();

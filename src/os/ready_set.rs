@@ -414,49 +414,54 @@ mod tests {
         file.read_exact(&mut [0]).unwrap();
     }
 
-    #[test]
-    fn a_set_is_readable_once_for_a_read_a_closing_a_knock_and_a_time() {
-        let (mut file, path) = watched_file();
-        let mut set = ReadySet::new(HOUR).unwrap();
-        assert!(is_readable(&set, Duration::ZERO), "it is born readable");
-        set.drain().unwrap();
-        set.watch(&path).unwrap();
-        let quiet_after = |what: &str, act: &mut dyn FnMut(&ReadySet)| {
-            assert!(!is_readable(&set, Duration::ZERO), "before {what}");
-            act(&set);
-            assert!(is_readable(&set, HOUR), "{what}");
+    // In a process of its own: a child that another test forks would close the files later.
+    seqcast_testkit::alone! {
+        fn a_set_is_readable_once_for_a_read_a_closing_a_knock_and_a_time() {
+            let (mut file, path) = watched_file();
+            let mut set = ReadySet::new(HOUR).unwrap();
+            assert!(is_readable(&set, Duration::ZERO), "it is born readable");
             set.drain().unwrap();
-        };
-        quiet_after("a read", &mut |_| read(&mut file));
-        quiet_after("many reads", &mut |_| (0..1000).for_each(|_| read(&mut file)));
-        quiet_after("a closing", &mut |_| drop(File::options().append(true).open(&path).unwrap()));
-        quiet_after("a knock", &mut |set| set.knock().unwrap());
-        quiet_after("two knocks", &mut |set| (0..2).for_each(|_| Knocker::from_bits(set.knocker().to_bits()).knock()));
-        quiet_after("a time", &mut |set| set.wake_in(Duration::from_millis(1)).unwrap());
-        quiet_after("all at once", &mut |set| {
-            set.wake_in(Duration::from_nanos(1)).unwrap();
+            set.watch(&path).unwrap();
+            let quiet_after = |what: &str, act: &mut dyn FnMut(&ReadySet)| {
+                assert!(!is_readable(&set, Duration::ZERO), "before {what}");
+                act(&set);
+                assert!(is_readable(&set, HOUR), "{what}");
+                set.drain().unwrap();
+            };
+            quiet_after("a read", &mut |_| read(&mut file));
+            quiet_after("many reads", &mut |_| (0..1000).for_each(|_| read(&mut file)));
+            quiet_after("a closing", &mut |_| drop(File::options().append(true).open(&path).unwrap()));
+            quiet_after("a knock", &mut |set| set.knock().unwrap());
+            let knock = |set: &ReadySet| Knocker::from_bits(set.knocker().to_bits()).knock();
+            quiet_after("two knocks", &mut |set| (0..2).for_each(|_| knock(set)));
+            quiet_after("a time", &mut |set| set.wake_in(Duration::from_millis(1)).unwrap());
+            quiet_after("all at once", &mut |set| {
+                set.wake_in(Duration::from_nanos(1)).unwrap();
+                read(&mut file);
+                set.knock().unwrap();
+            });
+            set.wake_in(2 * HOUR).unwrap();
+            assert!(!is_readable(&set, Duration::ZERO));
+            set.unwatch();
             read(&mut file);
-            set.knock().unwrap();
-        });
-        set.wake_in(2 * HOUR).unwrap();
-        assert!(!is_readable(&set, Duration::ZERO));
-        set.unwatch();
-        read(&mut file);
-        assert!(!set.hears() && !is_readable(&set, Duration::ZERO), "it does not watch any more");
+            assert!(!set.hears() && !is_readable(&set, Duration::ZERO), "it does not watch any more");
+        }
     }
 
-    #[test]
-    fn deaths_and_reads_in_turn_are_all_drained_at_once() {
-        let (mut file, path) = watched_file();
-        let mut set = ReadySet::new(HOUR).unwrap();
-        set.watch(&path).unwrap();
-        // Only equal neighbours are merged: these take more room than one read of the queue has.
-        for _ in 0..1000 {
-            read(&mut file);
-            drop(File::options().append(true).open(&path).unwrap());
+    // In a process of its own: a child that another test forks would close the files later.
+    seqcast_testkit::alone! {
+        fn deaths_and_reads_in_turn_are_all_drained_at_once() {
+            let (mut file, path) = watched_file();
+            let mut set = ReadySet::new(HOUR).unwrap();
+            set.watch(&path).unwrap();
+            // Only equal neighbours are merged: these take more room than one read of the queue has.
+            for _ in 0..1000 {
+                read(&mut file);
+                drop(File::options().append(true).open(&path).unwrap());
+            }
+            set.drain().unwrap();
+            assert!(!is_readable(&set, Duration::ZERO));
         }
-        set.drain().unwrap();
-        assert!(!is_readable(&set, Duration::ZERO));
     }
 
     #[test]

@@ -265,6 +265,8 @@ pub(crate) struct RelayDownLayout {
 pub(crate) struct RelayUpLayout {
     /// The next id that the engine has not acknowledged, plus one; 0 if it is not known.
     pub(crate) sent: AtomicU64,
+    /// The id at which the first relay of the segment began to read, plus one; 0 before it.
+    pub(crate) first: AtomicU64,
     /// As [`RelayDownLayout::beat`].
     pub(crate) beat: AtomicU64,
 }
@@ -371,7 +373,7 @@ pub fn fields() -> Vec<Field> {
     let part = span_of!(RelayLayout, down).start;
     rows!("relay", part, RelayDownLayout, "relay down": once beat health posted passed gaps possible_duplicates);
     let part = span_of!(RelayLayout, up).start;
-    rows!("relay", part, RelayUpLayout, "relay up": sent beat);
+    rows!("relay", part, RelayUpLayout, "relay up": sent first beat);
     rows
 }
 

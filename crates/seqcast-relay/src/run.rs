@@ -21,9 +21,10 @@ use crate::up::{Sender, registration};
 /// `each` is called from time to time, at least every 100 ms.
 pub fn run(bus: &Bus, relay: Relay, engine: &dyn Engine, context: &Context, mut each: impl FnMut()) -> End {
     let (mut reader, poster) = relay.split();
-    // Where the last relay was. Else the end of the ring: what was posted before the first relay does not travel.
-    let acknowledged = reader.sent().map(|sent| sent.min(reader.newest()));
-    let begin = acknowledged.unwrap_or_else(|| reader.newest());
+    // What was posted before the first relay does not travel. What was posted since does, also if that relay was killed
+    // before it had reached the engine.
+    let begin = reader.resume_at();
+    let acknowledged = reader.sent().map(|_| begin);
     if let Err(error) = reader.seek(begin) {
         return End::Segment(error);
     }

@@ -10,6 +10,7 @@ use common::host::{Host, Poster, eventually, undisturbed};
 use common::oracle::{Kind, Loss, Seen, Twice, cause};
 use common::run::{judge, post_gently, post_while};
 use common::server::Server;
+use seqcast::inspect::RelayPresence;
 use seqcast::{Event, MissedReason, SegmentOptions, Start, WorkerOptions};
 use seqcast_relay::engine::{Appended, Engine, Outgoing, Registration};
 
@@ -379,7 +380,7 @@ fn r4_a_second_relay_is_refused_and_a_standby_takes_over() {
     let inspector = seqcast::inspect::Inspector::open(hosts[0].bus.name()).unwrap();
     eventually("it took over", || {
         let state = inspector.relay().unwrap();
-        state.pid != before as u32 && state.presence == seqcast::inspect::RelayPresence::Here
+        state.pid != before as u32 && state.presence == RelayPresence::Here
     });
     let mut poster = Poster::new(&hosts[0].bus, 0);
     poster.post(Kind::Spread, 0);
@@ -461,6 +462,41 @@ fn what_is_retained_by_a_cluster_post_is_retained_on_all_hosts_until_it_is_clear
     publisher.event(("state", "changed")).retain_key("18").post("up").unwrap();
     publisher.event(("state", "changed")).cluster().retain_key("19").post("up").unwrap();
     eventually("the second is there", || late(&hosts[1]) == [(Some(b"19".to_vec()), b"up".to_vec())]);
+}
+
+#[test]
+#[ignore = "needs a server: crates/seqcast-relay/tests/run"]
+fn r9_a_relay_that_is_killed_before_it_has_reached_the_server_has_a_successor_that_sends_what_was_posted() {
+    let server = Server::start();
+    let new = || Host::new(relay, server.folder.path(), &server.socket(), &options(8192));
+    let mut host = new();
+    Poster::new(&host.bus, 7).post(Kind::Spread, 0);
+    host.proxy.refuse(true);
+    let mut poster = Poster::new(&host.bus, 0);
+    for count in 1..=2 {
+        host.start_relay();
+        let mut probe = host.bus.publisher().unwrap();
+        eventually("requests are accepted", || {
+            host.relay_state().presence == RelayPresence::Here
+                && probe.event(("probe", "sent")).cluster().post("").is_ok()
+        });
+        for _ in 0..3 {
+            poster.post(Kind::Ordered, 0);
+            poster.post(Kind::Spread, 0);
+        }
+        host.kill_relay();
+        assert_eq!(host.relay_state().sent, None, "relay {count} has not reached the server");
+    }
+    host.proxy.refuse(false);
+    let mut other = new();
+    other.start_relay();
+    other.wait_for_relay();
+    host.start_relay();
+    eventually("all that was posted since the first relay is there", || other.reader.len() == 12);
+    other.reader.with(|seen| {
+        let is_of_the_poster = |seen: &Seen| matches!(seen, Seen::Event { sequence: (0, _), .. });
+        assert!(seen.iter().all(is_of_the_poster), "what was posted before the first relay does not travel: {seen:?}");
+    });
 }
 
 #[test]

@@ -127,6 +127,10 @@ impl Relay {
             _lock: lock,
         });
         let recovered = recover(segment)?;
+        if hold.region.get(relay_word!(up.first)) == 0 {
+            // Before the state, from which on requests are accepted.
+            hold.region.set(relay_word!(up.first), segment.ring().newest().saturating_add(1));
+        }
         hold.region.begin(options.cluster_key);
         let reader = RelayReader::new(Arc::clone(&hold), words, clock, options.wait_max)?;
         Ok(Relay { reader, poster: RelayPoster::new(hold, writer, claimer, clock, recovered) })

@@ -233,6 +233,29 @@ impl RelayReader {
         self.hold.region.get(relay_word!(up.sent)).checked_sub(1)
     }
 
+    /// Returns the id from which a relay reads: the next one that the engine has not acknowledged. If it has never
+    /// acknowledged anything, the id at which the first relay of this segment began, although that relay may have been
+    /// killed before it reached the engine.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # bus.publisher()?.post(("cache", "stale"), "before the first relay")?;
+    /// use seqcast::relay::RelayOptions;
+    ///
+    /// let relay = bus.relay(&RelayOptions::new())?;
+    /// let id = bus.publisher()?.post(("cache", "stale"), "user:42")?;
+    /// drop(relay);
+    /// let (mut reader, _poster) = bus.relay(&RelayOptions::new())?.split();
+    /// assert_eq!(reader.resume_at(), id);
+    /// reader.seek(reader.resume_at())?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn resume_at(&self) -> u64 {
+        let first = || self.hold.region.get(relay_word!(up.first)).checked_sub(1);
+        let newest = self.newest();
+        self.sent().or_else(first).map_or(newest, |id| id.min(newest))
+    }
+
     /// Stores in the segment that the engine has acknowledged everything below `next`. It does nothing if another
     /// process has taken the relay's place.
     pub fn set_sent(&self, next: u64) {

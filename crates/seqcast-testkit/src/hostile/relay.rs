@@ -38,7 +38,8 @@ pub fn step(relay: &mut Option<RelayHalves>, bus: &Bus, draw: &mut impl Draw) {
         2..=5 => read(reader, bus),
         6 => {
             plain(reader.wait(Duration::ZERO), &[]);
-            touch(&format!("{:?} {} {} {}", reader.sent(), reader.position(), reader.oldest(), reader.newest()));
+            let ids = [reader.resume_at(), reader.position(), reader.oldest(), reader.newest()];
+            touch(&format!("{:?} {ids:?}", reader.sent()));
             reader.set_sent(draw.u64());
             reader.beat();
         }
