@@ -101,14 +101,14 @@ pub fn targets(figures: &Figures) -> Vec<Target> {
         ),
         at_most("four readers to one, for the writer", 1.2, ratio(per_post(4), per_post(1))),
         at_most("idle poll, to a compare-exchange", 1.0, to_single("idle/poll", EXCHANGE)),
-        at_most("post of 64 B by a publisher, to a compare-exchange", 6.0, to_single("post by a poster/64", EXCHANGE)),
+        at_most("post of 64 B by a publisher, to a clock read", 2.0, to_single("post by a poster/64", CLOCK)),
         at_most(
             "post of a typed event, to one of 64 B",
             3.0,
             to_single("post typed/plain fields", "post/0 readers/64"),
         ),
-        at_most("claim won, to a clock read", 3.0, to_single("claim/won", CLOCK)),
-        at_most("claim lost, to a clock read", 1.5, to_single("claim/lost", CLOCK)),
+        at_most("claim won, to a clock read", 4.5, to_single("claim/won", CLOCK)),
+        at_most("claim lost, to a clock read", 2.0, to_single("claim/lost", CLOCK)),
         at_most(
             "poll of an event of 64 KiB, to a copy",
             1.5,
