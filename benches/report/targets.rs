@@ -128,17 +128,15 @@ fn ratio(found: Option<f64>, other: Option<f64>) -> Option<f64> {
 }
 
 fn at_most(what: &'static str, most: f64, found: Option<f64>) -> Target {
-    Target {
-        what,
-        wanted: format!("at most {most} times"),
-        found: times(found),
-        reached: found.map(|found| found <= most),
-    }
+    within(what, format!("at most {most} times"), found, |found| found <= most)
 }
 
 fn at_least(what: &'static str, least: f64, found: Option<f64>) -> Target {
-    let reached = found.map(|found| found >= least);
-    Target { what, wanted: format!("at least {least} times"), found: times(found), reached }
+    within(what, format!("at least {least} times"), found, |found| found >= least)
+}
+
+fn within(what: &'static str, wanted: String, found: Option<f64>, is_reached: impl Fn(f64) -> bool) -> Target {
+    Target { what, wanted, found: times(found), reached: found.map(is_reached) }
 }
 
 fn times(found: Option<f64>) -> String {

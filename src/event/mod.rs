@@ -78,18 +78,6 @@ pub(crate) enum Content<'a> {
     Missed(&'a Missed),
 }
 
-impl<'a> Content<'a> {
-    #[inline(never)]
-    fn bytes(&self) -> &'a [u8] {
-        match self {
-            Content::Posted(posted) => posted.payload(),
-            Content::Value(value) => bytes_of_value(*value),
-            Content::Archived { bytes, .. } => bytes,
-            Content::Missed(_) => &[],
-        }
-    }
-}
-
 /// An event as it was read. Nothing is looked up before a handler asks for it.
 #[derive(Clone, Copy)]
 pub(crate) struct PostedEvent<'a> {
@@ -390,7 +378,9 @@ impl<'a> Event<'a> {
     pub fn bytes(&self) -> &'a [u8] {
         match &self.content {
             Content::Posted(posted) => posted.payload(),
-            local => local.bytes(),
+            Content::Value(value) => bytes_of_value(*value),
+            Content::Archived { bytes, .. } => bytes,
+            Content::Missed(_) => &[],
         }
     }
 

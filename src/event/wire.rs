@@ -364,27 +364,29 @@ impl Head {
     // Always: the names of most events are short and ASCII, and then this is a few instructions.
     #[inline(always)]
     pub(crate) fn texts<'a>(&self, bytes: &'a [u8]) -> Option<[&'a str; 2]> {
-        let Some([first, second]) = self.two_words_of_names(bytes) else { return self.texts_of_others(bytes) };
-        let (Some(source), Some(event), 0) =
-            (bytes.get(self.source_range()), bytes.get(self.event_range()), (first | second) & NOT_ASCII)
-        else {
-            return self.texts_of_others(bytes);
+        let is_ascii = match self.two_words_of_names(bytes) {
+            Some([first, second]) => (first | second) & NOT_ASCII == 0,
+            None => self.are_longer_names_ascii(bytes),
         };
-        // SAFETY: both slices are in the two words from the names to the payload, whose bytes are all ASCII. The bytes
-        // are borrowed, so they do not change.
-        Some(unsafe { [str::from_utf8_unchecked(source), str::from_utf8_unchecked(event)] })
+        match (bytes.get(self.source_range()), bytes.get(self.event_range())) {
+            (Some(source), Some(event)) if is_ascii => {
+                // SAFETY: both slices are in the words from the names to the payload, whose bytes are all ASCII. The
+                // bytes are borrowed, so they do not change.
+                Some(unsafe { [str::from_utf8_unchecked(source), str::from_utf8_unchecked(event)] })
+            }
+            _ => self.other_texts(bytes),
+        }
+    }
+
+    /// Returns `true` if all bytes from the names to the payload are ASCII. The key behind the names may be anything.
+    #[inline(never)]
+    fn are_longer_names_ascii(&self, bytes: &[u8]) -> bool {
+        self.padded_names(bytes).iter().all(|word| u64::from_ne_bytes(*word) & NOT_ASCII == 0)
     }
 
     #[inline(never)]
-    fn texts_of_others<'a>(&self, bytes: &'a [u8]) -> Option<[&'a str; 2]> {
-        let (source, event) = (self.source(bytes), self.event(bytes));
-        // Most names are ASCII. The key behind them may be anything, and then there is a closer look.
-        if self.padded_names(bytes).iter().all(|word| u64::from_ne_bytes(*word) & NOT_ASCII == 0) {
-            // SAFETY: both slices are in the words from the names to the payload, whose bytes are all ASCII. The bytes
-            // are borrowed, so they do not change.
-            return Some(unsafe { [str::from_utf8_unchecked(source), str::from_utf8_unchecked(event)] });
-        }
-        Some([str::from_utf8(source).ok()?, str::from_utf8(event).ok()?])
+    fn other_texts<'a>(&self, bytes: &'a [u8]) -> Option<[&'a str; 2]> {
+        Some([str::from_utf8(self.source(bytes)).ok()?, str::from_utf8(self.event(bytes)).ok()?])
     }
 
     /// Returns where the payload begins.

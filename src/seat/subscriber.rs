@@ -217,14 +217,8 @@ impl Subscriber {
     // would be moved four times.
     #[inline(always)]
     pub fn try_next(&mut self) -> Result<Option<Delivery<'_>>> {
-        if self.is_idle()? {
-            return Ok(None);
-        }
-        match self.advance_to_news(None)? {
-            Advance::Nothing => Ok(None),
-            Advance::Event => Ok(self.event().map(Delivery::Event)),
-            Advance::Other => Ok(self.other_delivery()),
-        }
+        let advance = self.advance(None)?;
+        Ok(self.delivery_after(&advance))
     }
 
     /// Returns the next delivery. If there is nothing new, waits for at most `timeout` and then returns `None`. At a
@@ -250,11 +244,8 @@ impl Subscriber {
     ///
     /// As [`try_next`](Subscriber::try_next).
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Delivery<'_>>> {
-        match self.advance_or_wait(timeout, &mut |subscriber| subscriber.advance(None))? {
-            Advance::Nothing => Ok(None),
-            Advance::Event => Ok(self.event().map(Delivery::Event)),
-            Advance::Other => Ok(self.other_delivery()),
-        }
+        let advance = self.advance_or_wait(timeout, &mut |subscriber| subscriber.advance(None))?;
+        Ok(self.delivery_after(&advance))
     }
 
     /// Takes steps with `step` until there is one to return, for at most `timeout`.
@@ -553,11 +544,17 @@ impl Subscriber {
         delivery(found, &self.reader, &self.publisher, &self.seats)
     }
 
-    /// Returns the event of an [`Advance::Event`].
+    /// Returns the delivery of what a step has found.
     // Always: see `try_next`.
     #[inline(always)]
-    fn event(&self) -> Option<Event<'_>> {
-        event(&self.reader, self.reader.current(), &self.publisher, &self.seats)
+    fn delivery_after(&mut self, advance: &Advance) -> Option<Delivery<'_>> {
+        match advance {
+            Advance::Nothing => None,
+            Advance::Event => {
+                event(&self.reader, self.reader.current(), &self.publisher, &self.seats).map(Delivery::Event)
+            }
+            Advance::Other => self.other_delivery(),
+        }
     }
 
     #[cold]
