@@ -1,5 +1,6 @@
-//! What one instruction for many words (`rep movsq`) gains over a loop of words, by size. `src/protocol/bytes.rs` uses
-//! it from [`MANY`](../src/protocol/bytes.rs) words on.
+//! What one instruction for many words (`rep movsq`), and stores past the cache, gain over a loop of words, by size.
+//! `src/protocol/bytes.rs` uses the first from [`MANY`](../src/protocol/bytes.rs) words on, and the second from
+//! [`LEAST_STREAMED`](../src/protocol/bytes.rs) words on if a reader is far (see `src/seat/placement.rs`).
 //!
 //! ```text
 //! cargo bench --bench copy -- [--quick] [--realtime]
@@ -7,12 +8,16 @@
 //!
 //! Two pinned threads hand a payload back and forth through shared words: each side writes from private memory into
 //! words that the other has read before, and reads what the other wrote into private memory. A figure is half a round
-//! trip. Batches of all ways alternate, because the machine is not quiet; only the ratios of one row count. With
-//! `--realtime` the threads run before all ordinary ones, which a busy machine needs.
+//! trip. Batches of all ways alternate, because the machine is not quiet; only the ratios of one row count. The host may
+//! move the two cores: each row says what the hand-over of one line took. With `--realtime` the threads run before all
+//! ordinary ones, which a busy machine needs.
 
 #[path = "support/cpu.rs"]
 #[allow(dead_code)]
 mod cpu;
+#[path = "../src/os/streaming.rs"]
+#[allow(dead_code, unused_imports)]
+mod streaming;
 #[path = "../src/os/string_move.rs"]
 #[allow(dead_code)]
 mod string_move;
@@ -33,12 +38,26 @@ static CORES: OnceLock<Vec<usize>> = OnceLock::new();
 enum By {
     Loop,
     One,
+    /// Past the cache. Only for writes.
+    Past,
 }
 
 #[cfg(target_arch = "x86_64")]
 unsafe fn move_words(to: *mut u64, from: *const u64, words: usize) {
     // SAFETY: as the caller states.
     unsafe { string_move::move_words(to, from, words) }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn store_past(words: &[AtomicU64], from: &[u64]) {
+    // SAFETY: plain numbers, as their bytes.
+    let bytes = unsafe { std::slice::from_raw_parts(from.as_ptr().cast::<[u8; 8]>(), from.len()) };
+    streaming::store(words, bytes);
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn store_past(_: &[AtomicU64], _: &[u64]) {
+    unreachable!("main refuses other processors")
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -54,6 +73,7 @@ fn write(by: By, words: &[AtomicU64], from: &[u64]) {
         By::One => unsafe {
             move_words(words.as_ptr().cast_mut().cast(), from.as_ptr(), words.len().min(from.len()));
         },
+        By::Past => store_past(words, from),
     }
 }
 
@@ -62,7 +82,9 @@ fn read(by: By, words: &[AtomicU64], into: &mut [u64]) {
     match by {
         By::Loop => words.iter().zip(into).for_each(|(word, slot)| *slot = word.load(Ordering::Relaxed)),
         // SAFETY: as above.
-        By::One => unsafe { move_words(into.as_mut_ptr(), words.as_ptr().cast(), words.len().min(into.len())) },
+        By::One | By::Past => unsafe {
+            move_words(into.as_mut_ptr(), words.as_ptr().cast(), words.len().min(into.len()))
+        },
     }
 }
 
@@ -150,13 +172,18 @@ fn main() {
     }
     println!("{}\n", cpu::machine());
     println!(
-        "Half a round trip in ns, and relative to loops both ways. W: written by one instruction, R: read by one.\n"
+        "Half a round trip in ns, and relative to loops both ways. W: written by one instruction, R: read by one, P: \
+         written past the cache. Line: the hand-over of one line at the time, lowest and highest.\n"
     );
-    println!("| bytes | loops | W | R | W and R |\n|---:|---:|---:|---:|---:|");
-    let ways = [(By::Loop, By::Loop), (By::One, By::Loop), (By::Loop, By::One), (By::One, By::One)];
+    println!("| bytes | line | loops | W | R | W and R | P and R |\n|---:|---:|---:|---:|---:|---:|---:|");
+    let ways =
+        [(By::Loop, By::Loop), (By::One, By::Loop), (By::Loop, By::One), (By::One, By::One), (By::Past, By::One)];
     for size in SIZES {
-        let mut times = [const { Vec::new() }; 4];
+        let mut times = [const { Vec::new() }; 5];
+        let mut lines = (f64::INFINITY, 0.0);
         for round in 0..=batches {
+            let line = batch(&shared, 1, By::Loop, By::Loop);
+            lines = (line.min(lines.0), line.max(lines.1));
             for (way, times) in ways.iter().zip(&mut times) {
                 let time = batch(&shared, size / 8, way.0, way.1);
                 // The first round warms up.
@@ -171,6 +198,15 @@ fn main() {
             times[times.len() / 4]
         });
         let cell = |way: usize| format!("{:.0} ({:.2})", figures[way], figures[way] / figures[0]);
-        println!("| {size} | {:.0} | {} | {} | {} |", figures[0], cell(1), cell(2), cell(3));
+        println!(
+            "| {size} | {:.0} to {:.0} | {:.0} | {} | {} | {} | {} |",
+            lines.0,
+            lines.1,
+            figures[0],
+            cell(1),
+            cell(2),
+            cell(3),
+            cell(4)
+        );
     }
 }

@@ -112,13 +112,19 @@ pub(crate) fn prefetch_to_read(word: &AtomicU64) {
     let _ = word;
 }
 
-/// Stores `from` to `words`, which are as many, by one instruction. Returns `false` if the processor has no fast one;
-/// then nothing was stored.
+/// Stores `from` to `words`, which are as many, by one instruction, or past the cache if they are `streamed`. Returns
+/// `false` if the processor has no fast one; then nothing was stored.
 ///
 /// It stands for a loop of relaxed stores, one for each word, in any order (docs/weak-memory.md, "Many words at once").
 #[inline(never)]
-pub(crate) fn store_many(words: &[AtomicU64], from: &[[u8; 8]]) -> bool {
+pub(crate) fn store_many(words: &[AtomicU64], from: &[[u8; 8]], streamed: bool) -> bool {
     assert_eq!(words.len(), from.len());
+    #[cfg(all(target_arch = "x86_64", not(miri), not(seqcast_loops)))]
+    if streamed {
+        crate::os::streaming::store(words, from);
+        return true;
+    }
+    let _ = streamed;
     // SAFETY: `from` is as long as `words`, and a shared reference to plain bytes, so it overlaps with no atomics. The
     // words of `words` are aligned, and no process accesses them in another size.
     unsafe { move_many(words.as_ptr().cast_mut().cast(), from.as_ptr().cast(), from.len()) }
@@ -317,7 +323,38 @@ mod tests {
     }
 
     #[test]
+    #[cfg(all(target_arch = "x86_64", not(miri), not(seqcast_loops)))]
+    fn g3_stores_past_the_cache_store_what_the_loop_does() {
+        use crate::os::streaming;
+        use crate::protocol::bytes;
+        let store = |words: &[AtomicU64], from: &[u8]| streaming::store(words, from.as_chunks().0);
+        g3_check_copies(store, bytes::load_bytes, bytes::copy);
+        // From any word of a line to any other.
+        for (from, len) in (0..8).flat_map(|from| (0..40).map(move |len| (from, len))) {
+            let words = words_of(64);
+            let numbers: Vec<_> = (0..len).map(number).collect();
+            streaming::store(
+                &words[from..from + len],
+                &numbers.iter().map(|number| number.to_ne_bytes()).collect::<Vec<_>>(),
+            );
+            let expected = [vec![7; from], numbers, vec![7; 64 - from - len]].concat();
+            assert_eq!(values(&words), expected, "{len} words from word {from}");
+        }
+    }
+
+    #[test]
     fn g3_every_word_is_whole_beside_a_copy() {
+        g3_check_words_beside(|words, bytes| assert_eq!(crate::protocol::bytes::store(words, bytes), words.len()));
+    }
+
+    #[test]
+    #[cfg(all(target_arch = "x86_64", not(miri), not(seqcast_loops)))]
+    fn g3_every_word_is_whole_beside_a_store_past_the_cache() {
+        g3_check_words_beside(|words, bytes| crate::os::streaming::store(words, bytes.as_chunks().0));
+    }
+
+    /// Readers of words that `store` stores to see each word as it was or as it is.
+    fn g3_check_words_beside(store: impl Fn(&[AtomicU64], &[u8]) + Sync) {
         use std::sync::atomic::AtomicBool;
 
         use crate::protocol::bytes;
@@ -326,11 +363,11 @@ mod tests {
         let (words, copied, is_done) = (words_of(LEN), words_of(LEN), AtomicBool::new(false));
         // Each word is all zeros or all ones, in memory at an odd address.
         let patterns = [0, u64::MAX].map(|pattern| at_offset(3, &vec![pattern; LEN]));
-        bytes::store(&words, &[0; LEN * 8]);
+        store(&words, &[0; LEN * 8]);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for mut pattern in (0..ROUNDS).map(|round| patterns[round % 2].clone()) {
-                    bytes::store(&words, &bytes_of(&mut pattern)[3..3 + LEN * 8]);
+                    store(&words, &bytes_of(&mut pattern)[3..3 + LEN * 8]);
                 }
                 is_done.store(true, Ordering::Release);
             });

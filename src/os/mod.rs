@@ -13,6 +13,7 @@ pub(crate) mod pack;
 pub(crate) mod ready_set;
 pub(crate) mod signals;
 pub(crate) mod stderr;
+pub(crate) mod streaming;
 pub(crate) mod string_move;
 pub(crate) mod sys;
 pub(crate) mod text;

@@ -9,6 +9,18 @@ use crate::sync::{self, AtomicU64, Ordering};
 /// The number of words from which on one instruction is faster than a loop: 512 bytes. `benches/copy.rs` measures it.
 const MANY: usize = 64;
 
+/// The number of words from which on stores past the cache are worth their fences: 2 KiB. `benches/copy.rs` measures it.
+pub(crate) const LEAST_STREAMED: usize = 256;
+
+/// How many words are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By ordinary stores.
+    Cached,
+    /// Past the cache, if the processor can do that and there are at least [`LEAST_STREAMED`] words.
+    Streamed,
+}
+
 /// Returns how many words hold `len` bytes.
 #[inline]
 pub(crate) const fn words_for(len: usize) -> usize {
@@ -22,10 +34,16 @@ pub(crate) const fn words_for(len: usize) -> usize {
 /// If there are too few `words`. The caller has checked their number.
 #[inline]
 pub(crate) fn store(words: &[AtomicU64], bytes: &[u8]) -> usize {
+    store_by(Way::Cached, words, bytes)
+}
+
+/// The same in the given way.
+#[inline]
+pub(crate) fn store_by(way: Way, words: &[AtomicU64], bytes: &[u8]) -> usize {
     let (chunks, rest) = bytes.as_chunks::<8>();
     let words = &words[..words_for(bytes.len())];
     let (whole, last) = words.split_at(chunks.len());
-    if chunks.len() < MANY || !sync::store_many(whole, chunks) {
+    if chunks.len() < MANY || !sync::store_many(whole, chunks, way == Way::Streamed && chunks.len() >= LEAST_STREAMED) {
         // Relaxed: the exchange that publishes the block comes later.
         for (word, chunk) in whole.iter().zip(chunks) {
             word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);

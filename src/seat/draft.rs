@@ -30,7 +30,7 @@ use crate::protocol::thread_lock::Lend;
 use crate::protocol::word::Where;
 use crate::seat::copy::grow;
 use crate::seat::post::Posts;
-use crate::seat::publish::{Outgoing, Writer, set_meta, write_words};
+use crate::seat::publish::{Outgoing, Writer, set_meta, write_prefix};
 use crate::seat::room::{Posting, with_room};
 use crate::segment::fault::InSegment;
 use crate::sync::AtomicU64;
@@ -179,7 +179,9 @@ impl<P: Posts> Put for Draft<'_, '_, P> {
                                 self.place = Place::Over;
                             });
                         }
-                        bytes::store(&writer.lent_words(at).in_segment(&writer.segment)?[begin..], piece);
+                        let way = writer.way_of(piece.len());
+                        let words = &writer.lent_words(at).in_segment(&writer.segment)?[begin..];
+                        bytes::store_by(way, words, piece);
                         writer.lent = Lent::Block { at, words: bytes::words_for(len) };
                         Ok(None)
                     })?
@@ -315,7 +317,7 @@ impl Writer {
             Place::Block { at: At::Ring(_), .. } => {
                 let block = self.ring.begin(&self.hand).in_segment(&self.segment)?;
                 set_meta(block, Kind::Event, prefix.len() + len);
-                write_words(block.payload(), &prefix, Where::NONE, &[]);
+                write_prefix(block.payload(), &prefix, Where::NONE);
                 self.post_block(1, posting, |_| {})?
             }
             Place::Block { at: At::Large, .. } => {

@@ -7,12 +7,12 @@
 use crate::error::{Cause, Error, Result, SizeLimit};
 use crate::event::wire::{FRAGMENT_HEAD_BYTES, Keyed, Kind, LargeName, Prefix, RETAINED_FRAGMENT_HEAD_BYTES};
 use crate::protocol::Fault;
-use crate::protocol::bytes;
+use crate::protocol::bytes::{self, Way};
 use crate::protocol::pool::{Block, Hand};
 use crate::protocol::retained::Keeper;
 use crate::protocol::ring::{Fate, Ring, Stop};
 use crate::protocol::word::Where;
-use crate::seat::publish::{Writer, set_meta, write_words};
+use crate::seat::publish::{Writer, set_meta, write_prefix};
 use crate::seat::retain::{Attempt, Placed, Settler};
 use crate::seat::room::Posting;
 use crate::seat::words::SeatWords;
@@ -74,7 +74,8 @@ impl Writer {
     // `prefix` by value, as for `post_fragments`.
     pub(super) fn post_large(&mut self, prefix: Prefix<'_>, payload: &[u8], posting: &mut Posting<'_>) -> Result<u64> {
         self.make_room_for_next(posting)?;
-        match self.post_large_by(&prefix, payload.len(), store(payload))? {
+        let way = self.way_of(payload.len());
+        match self.post_large_by(&prefix, payload.len(), store(way, payload))? {
             Ok(id) => Ok(id),
             // Other seats have taken the room meanwhile.
             Err((stop, name)) => {
@@ -86,7 +87,8 @@ impl Writer {
 
     /// Publishes such an event at the reserved `id`. If it is too late, no event names the payload.
     pub(super) fn commit_large(&mut self, id: u64, prefix: &Prefix<'_>, payload: &[u8]) -> Result<Fate> {
-        let committed = self.with_large(payload.len(), store(payload), |Small { ring, hand, .. }, name| {
+        let way = self.way_of(payload.len());
+        let committed = self.with_large(payload.len(), store(way, payload), |Small { ring, hand, .. }, name| {
             match ring.commit(hand, id, |block| write_named(block, prefix, Where::NONE, name))? {
                 Fate::Decided => Ok(Fate::Decided),
                 // As an error: no event with a large block is counted.
@@ -117,7 +119,8 @@ impl Writer {
                 posted
             }
             None => {
-                let (len, write) = (placed.payload.len(), store(placed.payload));
+                let len = placed.payload.len();
+                let write = store(self.way_of(len), placed.payload);
                 self.with_large(len, write, |Small { ring, hand, keeper, .. }, name| match keeper {
                     Some(keeper) => post(keeper, ring, hand, *named.insert(name)),
                     None => Err(Fault::Corrupt("an event is to be retained, and the segment has no table").into()),
@@ -186,10 +189,10 @@ impl Writer {
 }
 
 /// Stores a payload in a large block.
-fn store(payload: &[u8]) -> impl FnOnce(Block<'_>) {
+fn store(way: Way, payload: &[u8]) -> impl FnOnce(Block<'_>) {
     move |block| {
         set_meta(block, Kind::Large, payload.len());
-        bytes::store(block.payload(), payload);
+        bytes::store_by(way, block.payload(), payload);
     }
 }
 
@@ -197,5 +200,5 @@ fn store(payload: &[u8]) -> impl FnOnce(Block<'_>) {
 fn write_named(block: Block<'_>, prefix: &Prefix<'_>, place: Where, name: LargeName) {
     let name = name.bytes();
     set_meta(block, Kind::Large, prefix.len() + name.len());
-    write_words(block.payload(), prefix, place, &name);
+    bytes::store(write_prefix(block.payload(), prefix, place), &name);
 }

@@ -7,7 +7,7 @@ use crate::error::{Cause, Error, Result, SizeLimit};
 use crate::event::missed::Gap;
 use crate::event::wire::{FRAGMENT_HEAD_BYTES, Keyed, Kind, Meta, Prefix, Travel};
 use crate::event::{Died, Topic, library};
-use crate::protocol::bytes;
+use crate::protocol::bytes::{self, LEAST_STREAMED, Way};
 use crate::protocol::large::LargeHand;
 use crate::protocol::pool::{Block, Hand, Tries};
 use crate::protocol::retained::Keeper;
@@ -18,6 +18,7 @@ use crate::seat::adopt::PostingHands;
 use crate::seat::copy::SMALL;
 use crate::seat::draft::Lent;
 use crate::seat::fragmented::{Fragment, Fragmented};
+use crate::seat::placement::Placement;
 use crate::seat::retain::Settler;
 use crate::seat::room::Posting;
 use crate::seat::words::SeatWords;
@@ -55,6 +56,7 @@ pub struct Writer {
     /// The seat's part in the large ring, if the segment has one.
     pub(super) large: Option<LargeHand>,
     pub(super) seat: SeatWords,
+    pub(super) placement: Placement,
     /// The readers that must read.
     pub(super) musts: Musts,
     /// The first id that must not be posted before a look at them.
@@ -76,6 +78,7 @@ impl Writer {
             ring: segment.ring(),
             musts: segment.musts(),
             limit,
+            placement: Placement::new(segment.seats(), hand.seat()),
             block_bytes: segment.geometry().block_bytes(),
             segment,
             hand,
@@ -104,7 +107,8 @@ impl Writer {
     pub(crate) fn post<'a>(&mut self, event: &Outgoing<'a>, posting: &mut Posting<'a>) -> Result<u64> {
         let prefix = self.prefix(event, SizeLimit::Ring)?;
         let id = if self.fits_block(&prefix, event.payload) {
-            let write = |block: Block<'_>| write_event(block, &prefix, event.payload);
+            let way = self.way_of(event.payload.len());
+            let write = |block: Block<'_>| write_event(block, &prefix, way, event.payload);
             match self.ring_post(write) {
                 Ok(id) => {
                     // The next event is probably as large as this one.
@@ -134,6 +138,17 @@ impl Writer {
     /// Returns an error if an event cannot be posted because of its names or its size.
     pub(crate) fn check(&self, event: &Outgoing<'_>, limit: SizeLimit) -> Result<()> {
         self.prefix(event, limit).map(drop)
+    }
+
+    /// Returns the way in which a payload of `len` bytes is stored.
+    #[inline]
+    pub(super) fn way_of(&mut self, len: usize) -> Way {
+        if len < LEAST_STREAMED * 8 { Way::Cached } else { self.way_of_large() }
+    }
+
+    #[inline(never)]
+    fn way_of_large(&mut self) -> Way {
+        self.placement.next_way(self.hand.known().saturating_sub(self.ring.capacity()))
     }
 
     /// Posts what `write` writes into a block. Stops where there may be no room.
@@ -166,7 +181,8 @@ impl Writer {
         payload: &[u8],
         posting: &mut Posting<'_>,
     ) -> Result<u64> {
-        self.post_in_room(stop, 1, posting, |block| write_event(block, &prefix, payload))
+        let way = self.way_of(payload.len());
+        self.post_in_room(stop, 1, posting, |block| write_event(block, &prefix, way, payload))
     }
 
     /// Makes room for `count` ids and posts the first of them, after a post that has stopped.
@@ -308,7 +324,8 @@ impl Writer {
         }
         let prefix = self.prefix(event, SizeLimit::Block)?;
         let fate = if self.fits_block(&prefix, event.payload) {
-            let write = |block: Block<'_>| write_event(block, &prefix, event.payload);
+            let way = self.way_of(event.payload.len());
+            let write = |block: Block<'_>| write_event(block, &prefix, way, event.payload);
             self.ring.commit(&mut self.hand, id, write).in_segment(&self.segment)?
         } else {
             self.commit_large(id, &prefix, event.payload)?
@@ -363,9 +380,9 @@ pub(super) fn set_meta(block: Block<'_>, kind: Kind, len: usize) {
 }
 
 #[inline]
-fn write_event(block: Block<'_>, prefix: &Prefix<'_>, payload: &[u8]) {
+fn write_event(block: Block<'_>, prefix: &Prefix<'_>, way: Way, payload: &[u8]) {
     set_meta(block, Kind::Event, prefix.len() + payload.len());
-    write_words(block.payload(), prefix, Where::NONE, payload);
+    bytes::store_by(way, write_prefix(block.payload(), prefix, Where::NONE), payload);
 }
 
 /// Stores the words before the payload of an event with short names.
@@ -376,15 +393,15 @@ fn store_short(head: &[AtomicU64; 4], words: [u64; 4]) {
     }
 }
 
-/// Writes an event into the words of a block. A retained event states with `place` where it is kept.
+/// Writes what comes before the payload of an event into the words of a block. A retained event states with `place`
+/// where it is kept. Returns the words for the payload.
 #[inline]
-pub(super) fn write_words(words: &[AtomicU64], prefix: &Prefix<'_>, place: Where, payload: &[u8]) {
+pub(super) fn write_prefix<'b>(words: &'b [AtomicU64], prefix: &Prefix<'_>, place: Where) -> &'b [AtomicU64] {
     if let Some(stored) = prefix.short_words()
         && let Some((head, rest)) = words.split_first_chunk()
     {
         store_short(head, stored);
-        bytes::store(rest, payload);
-        return;
+        return rest;
     }
     let (head, rest) = words.split_at(prefix.len() / 8);
     let mut words = head.iter();
@@ -393,5 +410,5 @@ pub(super) fn write_words(words: &[AtomicU64], prefix: &Prefix<'_>, place: Where
             slot.store(word, Ordering::Relaxed);
         }
     });
-    bytes::store(rest, payload);
+    rest
 }

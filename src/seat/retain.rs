@@ -12,7 +12,7 @@ use crate::protocol::retained::{Absent, Keeper, NEVER, Retention, TOMBSTONE, Tab
 use crate::protocol::ring::{Ring, Settle, Stop};
 use crate::protocol::word::{CellWord, Where};
 use crate::seat::claim::Claimer;
-use crate::seat::publish::{Outgoing, Writer, set_meta, write_words};
+use crate::seat::publish::{Outgoing, Writer, set_meta, write_prefix};
 use crate::seat::room::Posting;
 use crate::seat::words::SeatWords;
 use crate::segment::Segment;
@@ -133,7 +133,7 @@ impl Placed<'_, '_> {
             bytes::store(rest, self.payload);
             return;
         }
-        write_words(words, self.prefix, place, self.payload);
+        bytes::store(write_prefix(words, self.prefix, place), self.payload);
     }
 
     /// Posts the event. `write` writes it into the block of the ring.

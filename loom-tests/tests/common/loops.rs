@@ -6,7 +6,7 @@ pub(crate) fn prefetch_to_write<W>(_: &W) {}
 
 pub(crate) fn prefetch_to_read<W>(_: &W) {}
 
-pub(crate) fn store_many<W>(_: &[W], _: &[[u8; 8]]) -> bool {
+pub(crate) fn store_many<W>(_: &[W], _: &[[u8; 8]], _: bool) -> bool {
     false
 }
 
