@@ -8,9 +8,9 @@
 //!
 //! Two pinned threads hand a payload back and forth through shared words: each side writes from private memory into
 //! words that the other has read before, and reads what the other wrote into private memory. A figure is half a round
-//! trip. Batches of all ways alternate, because the machine is not quiet; only the ratios of one row count. The host may
-//! move the two cores: each row says what the hand-over of one line took. With `--realtime` the threads run before all
-//! ordinary ones, which a busy machine needs.
+//! trip. Batches of all ways alternate, because the machine is not quiet; only the ratios of one row count. The host
+//! may move the two cores: each row says what the hand-over of one line took. With `--realtime` the threads run before
+//! all ordinary ones, which a busy machine needs.
 
 #[path = "support/cpu.rs"]
 #[allow(dead_code)]

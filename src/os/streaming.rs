@@ -15,8 +15,8 @@ mod on_x86_64 {
     const WORDS_PER_LINE: usize = 8;
 
     /// Stores `from` to `words`, which are as many, each word by one store, in any order: whole lines past the cache,
-    /// and the words before and after them through it, because other words are in their lines. The stores become visible
-    /// after all earlier stores of this thread, and before all later ones.
+    /// and the words before and after them through it, because other words are in their lines. The stores become
+    /// visible after all earlier stores of this thread, and before all later ones.
     ///
     /// # Panics
     ///

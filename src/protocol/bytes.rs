@@ -9,7 +9,8 @@ use crate::sync::{self, AtomicU64, Ordering};
 /// The number of words from which on one instruction is faster than a loop: 512 bytes. `benches/copy.rs` measures it.
 const MANY: usize = 64;
 
-/// The number of words from which on stores past the cache are worth their fences: 2 KiB. `benches/copy.rs` measures it.
+/// The number of words from which on stores past the cache are worth their fences: 2 KiB. `benches/copy.rs` measures
+/// it.
 pub(crate) const LEAST_STREAMED: usize = 256;
 
 /// How many words are stored.

@@ -2,13 +2,13 @@
 //!
 //! An ordinary store takes its line out of the readers' caches. Where a reader shares a cache with the writer this is
 //! cheap, and the reader finds the line in that cache. Where it does not, it is the larger part of a large post: of 64
-//! KiB, 12 to 30 us, where stores past the cache take 2.5. A reader then fetches the lines from memory, which takes a far
-//! one as long as from the writer's cache, and a near one longer. `benches/copy.rs` has figures.
+//! KiB, 12 to 30 us, where stores past the cache take 2.5. A reader then fetches the lines from memory, which takes a
+//! far one as long as from the writer's cache, and a near one longer. `benches/copy.rs` has figures.
 //!
 //! Where writers and readers run changes: the scheduler moves threads, and the host of a virtual machine moves its
-//! processors. So a seat that posts large payloads looks now and then how long it takes to load a line that a reader has
-//! just stored to. If that takes about as long as from memory, the reader is far, and a fetch from memory costs it nothing
-//! more.
+//! processors. So a seat that posts large payloads looks now and then how long it takes to load a line that a reader
+//! has just stored to. If that takes about as long as from memory, the reader is far, and a fetch from memory costs it
+//! nothing more.
 
 use crate::os::streaming::{ticks_of_load, ticks_of_memory};
 use crate::protocol::bytes::Way;
@@ -74,8 +74,8 @@ impl Placement {
         }
     }
 
-    /// Returns the ticks that it takes to load a line of the next reader. A reader that has not read `oldest` is dead or
-    /// stopped, and its line says nothing.
+    /// Returns the ticks that it takes to load a line of the next reader. A reader that has not read `oldest` is dead
+    /// or stopped, and its line says nothing.
     fn line_of_a_reader(&mut self, oldest: u64) -> Option<u64> {
         let seats = self.seats.as_slice();
         let count = seats.len() / WORDS;
