@@ -470,6 +470,26 @@ fn r2_two_hosts_that_set_one_key_end_with_one_value_also_after_the_server_was_wi
 
 #[test]
 #[ignore = "needs a server: crates/seqcast-relay/tests/run"]
+fn r2_two_hosts_whose_values_are_sent_again_in_another_order_have_the_one_that_is_last_now() {
+    let server = Server::start();
+    let mut hosts = [host(&server, &[]), host(&server, &[])];
+    let have_all = |hosts: &[Host], value: &str| {
+        hosts.iter().all(|host| values(&host.bus).get("key").is_some_and(|there| there == value))
+    };
+    for (number, value) in ["first", "second"].into_iter().enumerate() {
+        post(&mut hosts[number].bus.publisher().unwrap(), "key", value);
+        eventually("both have it", || have_all(&hosts, value));
+    }
+    assert_eq!(hosts[0].stop_relay(), Some(0));
+    server.run_command("FLUSHALL");
+    eventually("the second one has sent again", || server.ask::<u64>("HLEN {test}:r") == 1);
+    hosts[0].start_relay();
+    // Both had both values before, so the stream brings neither of them anything new.
+    eventually("both have what the server has", || have_all(&hosts, "first"));
+}
+
+#[test]
+#[ignore = "needs a server: crates/seqcast-relay/tests/run"]
 fn r5_what_is_not_retained_because_of_a_bound_is_told() {
     let server = Server::start();
     let hosts = [(); 2].map(|()| {
