@@ -236,8 +236,7 @@ impl Ring {
     /// Returns the current state of `id`.
     #[inline]
     pub(crate) fn look(&self, id: u64) -> Result<Look, Fault> {
-        // Acquire: pairs with the release of the exchange that published, and makes the block's words visible.
-        let seen = CellWord::from_bits(load_acquire(self.pool.cell(self.cell_of(id))));
+        let seen = self.cell_word(id);
         let version = self.version_of(id);
         if seen.version() < version {
             return Ok(Look::Empty);
@@ -255,10 +254,16 @@ impl Ring {
     /// Returns the word of `id`'s cell, if `id` is an event: what [`look`](Ring::look) finds in most cases.
     #[inline]
     pub(crate) fn published(&self, id: u64) -> Option<CellWord> {
-        // Acquire: as in `look`.
-        let seen = CellWord::from_bits(load_acquire(self.pool.cell(self.cell_of(id))));
+        let seen = self.cell_word(id);
         (seen.version() == self.version_of(id) && matches!(seen.phase(), Phase::Published | Phase::Keep))
             .then_some(seen)
+    }
+
+    /// Returns the word of `id`'s cell, which may be that of another id.
+    #[inline]
+    fn cell_word(&self, id: u64) -> CellWord {
+        // Acquire: pairs with the release of the exchange that published, and makes the block's words visible.
+        CellWord::from_bits(load_acquire(self.pool.cell(self.cell_of(id))))
     }
 
     /// Prefetches the lines of an event that will be read soon after the one at `id`. Returns `false` if that event

@@ -10,10 +10,11 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 /// The test programs, and the contents of their third and fourth columns.
-const SUITES: [(&str, [&str; 2]); 6] = [
+const SUITES: [(&str, [&str; 2]); 7] = [
     ("loom", ["executions", "outcomes"]),
     ("claim_rule", ["states", "steps"]),
     ("retained_rule", ["states", "steps"]),
+    ("room_rule", ["states", "steps"]),
     ("interrupted", ["plays", ""]),
     ("creation", ["states", "ends"]),
     ("shuttle", ["schedules", ""]),

@@ -113,19 +113,26 @@ impl World {
                 Poll::Void
             }
             Look::Reserved(seen) => Poll::Reserved(seen),
-            Look::Published(seen) => {
-                let block = self.ring.block(seen).expect("a sound cell");
-                let meta = block.meta().load(Ordering::Relaxed);
-                let payload = block.payload()[0].load(Ordering::Relaxed);
-                if !self.ring.unchanged(next, seen) {
-                    return Poll::Lapped;
-                }
-                // G3.
-                assert_eq!((meta, payload), pair(meta), "id {next} is torn");
-                self.log.lock().unwrap().read(next, meta);
-                Poll::Event(meta)
-            }
+            Look::Published(seen) => self.copy(next, seen),
         }
+    }
+
+    /// The first look of that step, after which a reader looks again if it finds no event.
+    pub(crate) fn take(&self, next: u64) -> Option<Poll> {
+        self.ring.published(next).map(|seen| self.copy(next, seen))
+    }
+
+    fn copy(&self, id: u64, seen: CellWord) -> Poll {
+        let block = self.ring.block(seen).expect("a sound cell");
+        let meta = block.meta().load(Ordering::Relaxed);
+        let payload = block.payload()[0].load(Ordering::Relaxed);
+        if !self.ring.unchanged(id, seen) {
+            return Poll::Lapped;
+        }
+        // G3.
+        assert_eq!((meta, payload), pair(meta), "id {id} is torn");
+        self.log.lock().unwrap().read(id, meta);
+        Poll::Event(meta)
     }
 
     /// Polls from `next` on, at most `polls` times, until there is nothing more. Returns what it found: the events'

@@ -83,6 +83,45 @@ fn a_commit_meets_a_void_by_a_reader() {
 }
 
 #[test]
+fn a_reader_takes_an_id_while_it_is_reserved_and_lapped() {
+    race("a reader takes an id while it is reserved and lapped")
+        .preemptions(None, None)
+        .allowed(&[
+            "nothing, nothing",
+            "nothing, event",
+            "event, nothing",
+            "event, event",
+            "lapped, nothing",
+            "lapped, event",
+        ])
+        .run(|run| {
+            let world = World::new(run.mode, 1, 1);
+            let mut cast = run.cast();
+            let (reserver, mut hand) = (world.clone(), world.adopt(0));
+            cast.actor(move || {
+                reserver.post(&mut hand, 10);
+                let id = reserver.ring.reserve(&mut hand, &mut NoTable).unwrap();
+                assert_eq!(reserver.commit(&mut hand, id, 11), Fate::Decided);
+            });
+            let (reader, watch) = (world.clone(), run.clone());
+            cast.actor(move || {
+                let story = [0, 1].map(|id| match reader.take(id) {
+                    None => "nothing",
+                    Some(Poll::Event(content)) => {
+                        assert_eq!(content, 10 + id);
+                        "event"
+                    }
+                    Some(Poll::Lapped) => "lapped",
+                    Some(other) => panic!("{other:?}"),
+                });
+                watch.outcome(story.join(", "));
+            });
+            cast.play();
+            world.judge();
+        });
+}
+
+#[test]
 fn two_readers_void_and_the_reserver_gives_up() {
     race("two readers void and the reserver gives up").preemptions(Some(2), Some(3)).allowed(&["0", "1"]).run(|run| {
         let world = World::new(run.mode, 1, 1);

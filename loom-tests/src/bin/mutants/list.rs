@@ -125,17 +125,33 @@ const MUTANTS: &[Mutant] = &[
         name: "look without acquire",
         file: "ring.rs",
         edits: &[(
-            concat!(
-                "        let seen = CellWord::from_bits(load_acquire(self.pool.cell(self.cell_of(id))));\n",
-                "        let version = self.version_of(id);",
-            ),
-            concat!(
-                "        let seen = CellWord::from_bits(self.pool.cell(self.cell_of(id)).load(Ordering::Relaxed));\n",
-                "        let version = self.version_of(id);",
-            ),
+            "        CellWord::from_bits(load_acquire(self.pool.cell(self.cell_of(id))))\n",
+            "        CellWord::from_bits(self.pool.cell(self.cell_of(id)).load(Ordering::Relaxed))\n",
         )],
         breaks: "a reader sees the cell before the payload: torn",
         killers: &["loom::post_races::a_reader_copies_while_a_lap_overwrites"],
+        ci: true,
+    },
+    Mutant {
+        name: "published: any version",
+        file: "ring.rs",
+        edits: &[("        (seen.version() == self.version_of(id) && matches!(", "        (matches!(")],
+        breaks: "a reader gets another event, or none that was ever posted, for the one that it is at",
+        killers: &["loom::reserve_races::a_reader_takes_an_id_while_it_is_reserved_and_lapped"],
+        ci: true,
+    },
+    Mutant {
+        name: "published: any phase",
+        file: "ring.rs",
+        edits: &[(
+            concat!(
+                "        (seen.version() == self.version_of(id) && ",
+                "matches!(seen.phase(), Phase::Published | Phase::Keep))\n",
+            ),
+            "        (seen.version() == self.version_of(id))\n",
+        )],
+        breaks: "a reader gets the payload of a reserved id before it is there",
+        killers: &["loom::reserve_races::a_reader_takes_an_id_while_it_is_reserved_and_lapped"],
         ci: true,
     },
     Mutant {
