@@ -72,7 +72,8 @@ impl Fragments {
     /// Skips what is malformed, reserved or overwritten. If a part of an event is lost that way, its last fragment
     /// shows it.
     fn gather(&mut self, ring: &Ring, end: u64) {
-        let mut id = ring.oldest();
+        // Not further back than a lap, also if the event id is hostile and was greater when `end` was found valid.
+        let mut id = ring.oldest().max(end.saturating_sub(ring.capacity()));
         while id < end {
             id = match self.gather_at(ring, id) {
                 Some(()) => id + 1,
@@ -206,5 +207,21 @@ impl Partial {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::Segment;
+    use crate::segment::options::SegmentOptions;
+
+    #[test]
+    fn g10_a_reader_begins_at_once_where_the_event_id_has_gone_back_since_its_place_was_checked() {
+        let segment = Segment::anonymous(&SegmentOptions::new().capacity(64).claims(8).seats(2)).unwrap();
+        // Gathers a lap at most, and not every id since the first one.
+        let begin = Begin { first: 1 << 50, gathers: true, with_retained: false };
+        let fragments = Fragments::beginning(segment.geometry(), &segment.ring(), begin);
+        assert!(fragments.partial.is_empty());
     }
 }

@@ -38,9 +38,10 @@ fn witness(segment: &Segment, intent: Intent) -> Result<Witness> {
     let begin = Begin { first: intent.end, gathers: false, with_retained: false };
     let mut fragments = Fragments::beginning(segment.geometry(), &ring, begin);
     let (mut head, mut buffer, mut complete) = (Head::default(), Buffer::new(), true);
-    let mut next = ring.oldest().max(intent.end);
-    complete &= next == intent.end;
+    // One look at the event id, so that it is a lap at most, also if the event id is hostile.
     let end = ring.newest();
+    let mut next = end.saturating_sub(ring.capacity()).max(intent.end);
+    complete &= next == intent.end;
     while next < end {
         let id = next;
         next += 1;
