@@ -24,6 +24,9 @@ const FIRST: u32 = 4;
 /// The number of looks that count.
 const LOOKS: usize = 3;
 
+/// The number of seats that a look passes over to find a reader. The next look goes on behind them.
+const MOST_PASSED: usize = 64;
+
 /// A look at one reader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Look {
@@ -79,7 +82,7 @@ impl Placement {
     fn line_of_a_reader(&mut self, oldest: u64) -> Option<u64> {
         let seats = self.seats.as_slice();
         let count = seats.len() / WORDS;
-        for _ in 0..count {
+        for _ in 0..count.min(MOST_PASSED) {
             self.last = (self.last + 1) % count;
             if self.last == usize::from(self.own) {
                 continue;
@@ -173,6 +176,18 @@ mod tests {
             placement.last
         };
         assert_eq!([looked_at(), looked_at(), looked_at()], [1, 3, 1], "in turn");
+    }
+
+    #[test]
+    fn a_look_passes_over_few_seats_and_the_next_one_goes_on() {
+        let options = SegmentOptions::new().capacity(64).seats(3 * MOST_PASSED as u64);
+        let segment = Segment::anonymous(&options).unwrap();
+        let (seats, reader) = (segment.seats(), 2 * MOST_PASSED + 1);
+        seats.at(reader * WORDS + seat_word!(identity.pid)).store(1, Ordering::Relaxed);
+        seats.at(reader * WORDS + seat_word!(reading.cursor)).store(0, Ordering::Relaxed);
+        let mut placement = placement_of(&seats);
+        let found: Vec<_> = (0..3).map(|_| placement.line_of_a_reader(0).map(|_| placement.last)).collect();
+        assert_eq!(found, [None, None, Some(reader)]);
     }
 
     #[test]
