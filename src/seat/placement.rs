@@ -17,7 +17,7 @@ use crate::seat::NO_CURSOR;
 use crate::segment::layout::seat_word;
 use crate::sync::{AtomicU64, Ordering, Words};
 
-/// One large post of this many looks.
+/// One of this many large posts looks.
 const PERIOD: u32 = 64;
 /// Each of the first large posts looks.
 const FIRST: u32 = 4;
@@ -53,8 +53,8 @@ impl Placement {
         Placement { seats, own, turn: 0, last: 0, looks: [Look::default(); LOOKS], way: Way::Cached }
     }
 
-    /// Returns the way in which the next large payload is stored. `oldest` is an id that no reader lacks that takes
-    /// part.
+    /// Returns the way in which the next large payload is stored. Readers that have not read up to `oldest` do not
+    /// count.
     #[inline]
     pub(crate) fn next_way(&mut self, oldest: u64) -> Way {
         if self.looks_next() {
@@ -77,8 +77,8 @@ impl Placement {
         }
     }
 
-    /// Returns the ticks that it takes to load a line of the next reader. A reader that has not read `oldest` is dead
-    /// or stopped, and its line says nothing.
+    /// Returns the ticks that it takes to load a line of the next reader. A reader that has not read up to `oldest` is
+    /// dead or stopped, and its line says nothing.
     fn line_of_a_reader(&mut self, oldest: u64) -> Option<u64> {
         let seats = self.seats.as_slice();
         let count = seats.len() / WORDS;
