@@ -19,6 +19,8 @@ const VERSION: usize = 2;
 const META: usize = 3;
 /// Words in a cache line.
 const WORDS_PER_LINE: usize = 8;
+/// The lines of the largest event that is prefetched whole: a little more than 1 KiB.
+const MOST_PREFETCHED: usize = 20;
 /// Words before a block's payload.
 pub(crate) const HEAD_WORDS: usize = 4;
 
@@ -147,6 +149,20 @@ impl Pool {
     #[inline]
     pub(crate) fn prefetch_to_read(&self, index: usize) {
         self.first_lines(index).for_each(sync::prefetch_to_read);
+    }
+
+    /// Prefetches the lines behind these that a reader of cell `index` will copy, if its event has `len` bytes. Not
+    /// those of a large event: they are a run of lines, which the processor itself fetches ahead.
+    #[inline]
+    pub(crate) fn prefetch_rest_to_read(&self, index: usize, len: usize) {
+        // Relaxed: the caller does not read through it.
+        let block = CellWord::from_bits(self.cell(index).load(Ordering::Relaxed)).block();
+        let words = self.block(block).map_or(&[][..], |block| block.0);
+        let lines = (HEAD_WORDS + len.div_ceil(8)).div_ceil(WORDS_PER_LINE);
+        if lines <= MOST_PREFETCHED {
+            let lines = words.chunks(WORDS_PER_LINE).take(lines).skip(2);
+            lines.filter_map(|line| line.first()).for_each(sync::prefetch_to_read);
+        }
     }
 
     /// Prefetches the line of cell `index`, for reading.

@@ -279,6 +279,15 @@ impl Ring {
         true
     }
 
+    /// Prefetches the rest of the event of which [`prefetch_after`](Ring::prefetch_after) has prefetched the first lines.
+    /// It is taken to be as long as the one at `id`, which has `len` bytes.
+    #[inline]
+    pub(crate) fn prefetch_rest_after(&self, id: u64, len: usize) {
+        if sync::PREFETCHES {
+            self.pool.prefetch_rest_to_read(self.cell_of(id.wrapping_add(PREFETCH_DISTANCE)), len);
+        }
+    }
+
     /// Returns the block that `seen` names. The words read from it count only if [`Ring::unchanged`] returns `true`
     /// afterwards.
     #[inline]

@@ -233,6 +233,12 @@ impl<'a> Published<'a> {
         Original::copy_small(self, len, into, choose)
     }
 
+    /// Returns the length that the block states, for a guess about the next ones.
+    #[inline]
+    pub(crate) fn stated_len(&self) -> usize {
+        self.meta().map_or(0, |meta| meta.len)
+    }
+
     /// Returns `true` if the payload is in a large block. It counts if a copy that is made afterwards does.
     pub(crate) fn is_large(&self) -> bool {
         self.meta().is_some_and(|meta| meta.kind == Kind::Large)

@@ -646,6 +646,9 @@ impl Reader {
         gate: &mut impl Gate,
     ) -> Result<Taken> {
         let published = Published::of(&self.ring, id, seen).in_segment(&self.segment)?;
+        if self.streak >= BEHIND {
+            self.ring.prefetch_rest_after(id, published.stated_len());
+        }
         let mut choose = ByGate { gate, id, is_next, relays: self.relays, visit: None };
         let Message { head, bytes: buffer, .. } = &mut self.current;
         let into = CopyInto { head, buffer };
