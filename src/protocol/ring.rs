@@ -279,8 +279,8 @@ impl Ring {
         true
     }
 
-    /// Prefetches the rest of the event of which [`prefetch_after`](Ring::prefetch_after) has prefetched the first lines.
-    /// It is taken to be as long as the one at `id`, which has `len` bytes.
+    /// Prefetches the rest of the event of which [`prefetch_after`](Ring::prefetch_after) has prefetched the first
+    /// lines. It is taken to be as long as the one at `id`, which has `len` bytes.
     #[inline]
     pub(crate) fn prefetch_rest_after(&self, id: u64, len: usize) {
         if sync::PREFETCHES {
