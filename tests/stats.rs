@@ -85,7 +85,7 @@ alone! {
         let header = inspector.header();
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         assert_eq!(header.boot_id, u128::from_str_radix(&boot_id.trim().replace('-', ""), 16).ok());
-        assert_eq!((stats.creator_pid, header.layout_version), (std::process::id(), 5));
+        assert_eq!((stats.creator_pid, header.layout_version), (std::process::id(), 6));
         assert!(header.fingerprint != 0);
         assert!(SystemTime::now().duration_since(stats.created_at).unwrap() < HOUR);
     }

@@ -81,17 +81,28 @@ pub fn targets(figures: &Figures) -> Vec<Target> {
             to_limit("one way", BUS, 65_536),
         ),
         below("one way, 1 MiB, visited in place, below iceoryx2", p50(VISITED, MEBIBYTE), p50(ICEORYX, MEBIBYTE)),
-        at_least("received, 64 B, to ringfire with many producers", 2.0, ratio(received(BUS, 64), received(MPMC, 64))),
         at_least(
-            "received, 256 B, to ringfire with many producers",
-            1.0,
-            ratio(received(BUS, 256), received(MPMC, 256)),
+            "received, 64 B, by a subscriber, to ringfire with many producers",
+            2.0,
+            ratio(received(PULLED, 64), received(MPMC, 64)),
         ),
+        at_least("received, 64 B, by handlers, to the same", 2.0, ratio(received(BUS, 64), received(MPMC, 64))),
+        at_least(
+            "received, 256 B, by a subscriber, to ringfire with many producers",
+            1.0,
+            ratio(received(PULLED, 256), received(MPMC, 256)),
+        ),
+        at_least("received, 256 B, by handlers, to the same", 1.0, ratio(received(BUS, 256), received(MPMC, 256))),
         at_least("received, 16 KiB, to iceoryx2", 1.0, ratio(received(BUS, 16_384), received(ICEORYX, 16_384))),
         at_least(
             "received, 16 KiB, to ringfire's byte strings",
             1.0,
             ratio(received(BUS, 16_384), received(BLOBS, 16_384)),
+        ),
+        at_least(
+            "received, 16 KiB, by a subscriber, to the same",
+            1.0,
+            ratio(received(PULLED, 16_384), received(BLOBS, 16_384)),
         ),
         at_least("received, 64 KiB, to iceoryx2", 1.0, ratio(received(BUS, 65_536), received(ICEORYX, 65_536))),
         at_least(

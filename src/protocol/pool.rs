@@ -67,6 +67,19 @@ pub(crate) enum Exchange {
     Moved,
 }
 
+/// How many blocks apart the first blocks of neighbouring cells are, as a power of two.
+const BLOCKS_APART: u32 = 3;
+
+/// Returns the first block of cell `index`, one of `cells`. Neighbouring cells get blocks that are not neighbours:
+/// processors fetch the lines behind a block ahead, and would take them from the writer of the next event.
+fn first_block_of(index: usize, cells: usize) -> usize {
+    let bits = cells.trailing_zeros();
+    if !cells.is_power_of_two() || bits < 2 * BLOCKS_APART {
+        return index;
+    }
+    index << BLOCKS_APART & (cells - 1) | index >> (bits - BLOCKS_APART)
+}
+
 impl Pool {
     /// Creates a pool over `cells` and `blocks`, which are `stride` words each.
     pub(crate) fn new(cells: Words, blocks: Words, stride: usize) -> Pool {
@@ -77,8 +90,9 @@ impl Pool {
     /// Gives each cell and then each of `hands` its first block. Only for a segment that no other process sees yet.
     pub(crate) fn format(&self, hands: &[Words]) {
         let cells = self.cells.as_slice();
-        for (block, cell) in cells.iter().enumerate() {
-            cell.store(CellWord::new(0, Phase::Published, block as u32).bits(), Ordering::Relaxed);
+        for (index, cell) in cells.iter().enumerate() {
+            let block = first_block_of(index, cells.len()) as u32;
+            cell.store(CellWord::new(0, Phase::Published, block).bits(), Ordering::Relaxed);
         }
         for (block, hand) in (cells.len()..).zip(hands) {
             hand.at(OWN).store(block as u64, Ordering::Relaxed);
@@ -428,6 +442,22 @@ impl Tries {
                 Ok(())
             }
             None => Err(Fault::Corrupt("a step did not end, although it was retried many times")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g10_each_cell_gets_a_first_block_of_its_own() {
+        for cells in [2, 8, 32, 48, 64, 128, 1024, 8192] {
+            let mut blocks: Vec<usize> = (0..cells).map(|index| first_block_of(index, cells)).collect();
+            let are_neighbours = blocks.windows(2).any(|pair| pair[0].abs_diff(pair[1]) == 1);
+            assert_eq!(are_neighbours, cells < 64, "{cells} cells");
+            blocks.sort_unstable();
+            assert!(blocks.into_iter().eq(0..cells), "{cells} cells");
         }
     }
 }

@@ -28,8 +28,8 @@ use super::word::{CellWord, Mark, Phase};
 use super::{Fault, load_acquire};
 use crate::sync::{self, AtomicU64, Ordering, Words};
 
-/// The bits of a cell's index that distinguish the cells of one line.
-const LINE_BITS: u32 = 3;
+/// The cells of consecutive ids that are in one line.
+pub(crate) const CELLS_PER_LINE: u64 = 8;
 /// The largest number of ids in a stretch.
 pub(crate) const LONGEST_STRETCH: u64 = 8;
 /// The smallest number of stretches in a ring: the sweep of claims uses the tail alone, which must not be far behind.
@@ -51,9 +51,6 @@ pub(crate) struct Ring {
     seats: Words,
     shift: u32,
     mask: u64,
-    line_bits: u32,
-    /// The number of the other bits of an index.
-    lines_shift: u32,
     stretch: u64,
 }
 
@@ -133,9 +130,7 @@ impl Ring {
         let capacity = pool.cells() as u64;
         debug_assert!(capacity.is_power_of_two() && stretch.is_power_of_two() && stretch <= capacity);
         let shift = capacity.trailing_zeros();
-        // A ring of less than eight lines is too small to spread the ids.
-        let line_bits = if shift >= 2 * LINE_BITS { LINE_BITS } else { 0 };
-        Ring { pool, tail, seats, shift, mask: capacity - 1, line_bits, lines_shift: shift - line_bits, stretch }
+        Ring { pool, tail, seats, shift, mask: capacity - 1, stretch }
     }
 
     #[inline]
@@ -143,11 +138,11 @@ impl Ring {
         self.mask + 1
     }
 
-    /// Returns the cell of `id`. Consecutive ids are in different lines, so that a writer of the next id does not take
-    /// the line from a reader of this one: the lowest bits of the index are the highest bits of the id.
+    /// Returns the cell of `id`. Consecutive ids share a line, so a writer of several events in a row takes it once,
+    /// unless a reader takes it back in between (see `seat::pace`).
     #[inline]
     pub(crate) fn cell_of(&self, id: u64) -> usize {
-        (id << self.line_bits & self.mask | (id & self.mask) >> self.lines_shift) as usize
+        (id & self.mask) as usize
     }
 
     #[inline]
@@ -274,9 +269,18 @@ impl Ring {
         if !sync::PREFETCHES || self.is_empty_at(soon) {
             return false;
         }
-        self.pool.prefetch_to_read(self.cell_of(soon));
-        self.pool.prefetch_cell(self.cell_of(soon.wrapping_add(PREFETCH_DISTANCE)));
+        self.prefetch_known_after(id);
         true
+    }
+
+    /// Does the same if the caller knows that the event exists.
+    #[inline]
+    pub(crate) fn prefetch_known_after(&self, id: u64) {
+        let soon = id.wrapping_add(PREFETCH_DISTANCE);
+        if sync::PREFETCHES {
+            self.pool.prefetch_to_read(self.cell_of(soon));
+            self.pool.prefetch_cell(self.cell_of(soon.wrapping_add(PREFETCH_DISTANCE)));
+        }
     }
 
     /// Prefetches the rest of the event of which [`prefetch_after`](Ring::prefetch_after) has prefetched the first

@@ -26,7 +26,7 @@ use crate::seat::visit::{Choice, Choose, LEAST_VISITED};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Events of up to this many bytes (the content of two cache lines) are copied whole before it is known if they are
-/// wanted.
+/// wanted. Of longer events, this many bytes are copied first.
 pub(super) const SMALL: usize = 96;
 
 /// The words that an event is copied from. They may be overwritten meanwhile.
@@ -64,34 +64,47 @@ trait Original {
     // Always: as `Published::copy_out`.
     #[inline(always)]
     fn copy_event(&self, len: usize, into: CopyInto<'_>, choose: &mut impl Choose) -> Copied {
-        if len > SMALL {
+        if len >= LEAST_VISITED {
             return self.copy_in_parts(len, into, choose);
         }
-        match self.copy_small(len, into, choose) {
-            Small::Event => Copied::Event { len },
-            Small::NotWanted => Copied::NotWanted { len },
-            Small::Lapped => Copied::Lapped,
-            Small::Unreadable => Copied::Unreadable,
+        match self.copy_short(len, CopyInto { head: &mut *into.head, buffer: &mut *into.buffer }, choose) {
+            Short::Event => Copied::Event { len },
+            Short::NotWanted => Copied::NotWanted { len },
+            Short::Lapped => Copied::Lapped,
+            Short::Unreadable => Copied::Unreadable,
+            Short::LongHead => self.copy_in_parts(len, into, choose),
         }
     }
 
-    /// Copies a small event of `len` bytes whole, and then asks `choose`.
+    /// Copies a short event of `len` bytes: a small one whole, and of a larger one the first bytes. Then asks `choose`,
+    /// and copies the rest.
     // Always: as `Published::copy_out`.
     #[inline(always)]
-    fn copy_small(&self, len: usize, into: CopyInto<'_>, choose: &mut impl Choose) -> Small {
+    fn copy_short(&self, len: usize, into: CopyInto<'_>, choose: &mut impl Choose) -> Short {
         let CopyInto { head, buffer } = into;
         let whole = len.next_multiple_of(8);
-        grow(buffer, whole);
-        let copy = &mut buffer[..whole];
+        let first = whole.min(SMALL);
+        grow(buffer, first);
+        let copy = &mut buffer[..first];
         if !self.copy(0, copy) {
-            return Small::Lapped;
+            return Short::Lapped;
         }
-        let Some(parsed) = Head::parse(&copy[..len]) else { return Small::Unreadable };
+        let Some(parsed) = Head::parse(&copy[..len.min(SMALL)]) else {
+            return if len > SMALL { Short::LongHead } else { Short::Unreadable };
+        };
         *head = parsed;
         match choose.choose(head, &copy[..parsed.payload_at()]) {
-            Choice::Pass => Small::NotWanted,
-            Choice::Visit | Choice::Copy => Small::Event,
+            Choice::Pass => return Short::NotWanted,
+            // Too short for a visit.
+            Choice::Visit | Choice::Copy => {}
         }
+        if len > SMALL {
+            grow(buffer, whole);
+            if !self.copy(SMALL, &mut buffer[SMALL..whole]) {
+                return Short::Lapped;
+            }
+        }
+        Short::Event
     }
 
     /// Copies the bytes before the payload of an event of `len` bytes, and the payload only if `choose` chooses so.
@@ -200,13 +213,15 @@ pub(crate) enum Copied {
     Unreadable,
 }
 
-/// The result of a copy of a small event. It fits into a register.
+/// The result of a copy of a short event. It fits into a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Small {
+pub(crate) enum Short {
     Event,
     NotWanted,
     Lapped,
     Unreadable,
+    /// The bytes before its payload are more than are copied first, or they are malformed.
+    LongHead,
 }
 
 impl<'a> Published<'a> {
@@ -218,19 +233,20 @@ impl<'a> Published<'a> {
         Ok(Published { ring, id, cell, block })
     }
 
-    /// Returns the length of the event if it is small, as most are. Then [`copy_small`](Published::copy_small) does the
-    /// same as [`copy_out`](Published::copy_out). The length counts if the copy does.
+    /// Returns the length of the event if it is short, as most are: shorter than what is visited. Then
+    /// [`copy_short`](Published::copy_short) does the same as [`copy_out`](Published::copy_out), unless the head is
+    /// long. The length counts if the copy does.
     #[inline]
-    pub(crate) fn small_len(&self) -> Option<usize> {
+    pub(crate) fn short_len(&self) -> Option<usize> {
         let len = self.meta_bits().wrapping_sub(Meta { kind: Kind::Event, len: 0 }.bits());
-        let most = SMALL.min(self.words().len() * 8);
+        let most = (LEAST_VISITED - 1).min(self.words().len() * 8);
         usize::try_from(len).ok().filter(|&len| len <= most)
     }
 
-    /// Copies a small event of `len` bytes into `into`, whose buffer grows as needed.
+    /// Copies a short event of `len` bytes into `into`, whose buffer grows as needed.
     #[inline(always)]
-    pub(crate) fn copy_small(&self, len: usize, into: CopyInto<'_>, choose: &mut impl Choose) -> Small {
-        Original::copy_small(self, len, into, choose)
+    pub(crate) fn copy_short(&self, len: usize, into: CopyInto<'_>, choose: &mut impl Choose) -> Short {
+        Original::copy_short(self, len, into, choose)
     }
 
     /// Returns the length that the block states, for a guess about the next ones.

@@ -19,6 +19,7 @@ pub(crate) mod holding;
 pub(crate) mod large;
 pub(crate) mod must;
 pub(crate) mod options;
+mod pace;
 mod placement;
 pub(crate) mod post;
 pub(crate) mod post_with;

@@ -19,11 +19,12 @@ use crate::protocol::ring::{Fate, Look, Ring};
 use crate::protocol::word::{CellWord, Mark};
 use crate::seat::ahead::{Ahead, ReadAhead};
 use crate::seat::catch_up::{CatchUp, copy_slot};
-use crate::seat::copy::{Copied, CopyInto, Published, Small};
+use crate::seat::copy::{Copied, CopyInto, Published, SMALL, Short};
 use crate::seat::fragments::{Assembled, Fragments};
 use crate::seat::holding::is_over;
 use crate::seat::must::MustRead;
 use crate::seat::options::Begin;
+use crate::seat::pace::Pace;
 use crate::seat::retain::no_table;
 use crate::seat::visit::{ByGate, Choice};
 use crate::seat::words::SeatWords;
@@ -31,8 +32,6 @@ use crate::segment::Segment;
 use crate::segment::fault::InSegment;
 use crate::segment::layout::seat_word;
 
-/// A reader that reads this many events in a row counts as behind, and prefetches the next ones.
-const BEHIND: u32 = 8;
 /// A reader at the end keeps a buffer of at most this many bytes.
 const MOST_KEPT: usize = 256 << 10;
 
@@ -193,8 +192,7 @@ pub(crate) struct Reader {
     gap: Gap,
     gap_id: u64,
     wait_max_ns: u64,
-    /// Events read since the reader was last at the end, up to [`BEHIND`].
-    streak: u32,
+    pace: Pace,
     /// The table of retained events, if the segment has one.
     table: Option<Table>,
     /// The ring of large blocks, if the segment has one.
@@ -244,7 +242,7 @@ impl Reader {
             gap: Gap::new(None, None, None, MissedReason::EngineLost),
             gap_id: 0,
             wait_max_ns: 0,
-            streak: 0,
+            pace: Pace::default(),
             must,
         };
         reader.begun()
@@ -334,9 +332,9 @@ impl Reader {
     /// [`Step::Empty`].
     #[inline]
     pub(crate) fn is_at_end(&mut self) -> bool {
-        let at_end = self.streak < BEHIND && !self.has_ahead() && self.ring.is_empty_at(self.next);
+        let at_end = !self.pace.is_behind() && !self.has_ahead() && self.ring.is_empty_at(self.next);
         if at_end {
-            self.streak = 0;
+            self.pace.end();
         }
         at_end
     }
@@ -391,6 +389,7 @@ impl Reader {
                 continue;
             }
             let id = self.next;
+            self.pace.before(&self.ring, id);
             if let Some(seen) = self.ring.published(id) {
                 self.next = next_id(id);
                 match self.copy(id, seen, self.since, true, gate)? {
@@ -414,7 +413,7 @@ impl Reader {
             }
             match self.look(id)? {
                 Look::Empty => {
-                    self.streak = 0;
+                    self.pace.end();
                     self.current.release();
                     self.rest();
                     return Ok(Step::Empty);
@@ -615,27 +614,30 @@ impl Reader {
     #[inline(always)]
     fn copy(&mut self, id: u64, seen: CellWord, since: u64, is_next: bool, gate: &mut impl Gate) -> Result<Taken> {
         let published = Published::of(&self.ring, id, seen).in_segment(&self.segment)?;
-        self.streak =
-            if self.streak < BEHIND { self.streak + 1 } else { BEHIND * u32::from(self.ring.prefetch_after(id)) };
-        let Some(len) = published.small_len() else { return self.copy_other(id, seen, since, is_next, gate) };
+        self.pace.read(&self.ring, id);
+        let Some(len) = published.short_len() else { return self.copy_other(id, seen, since, is_next, gate) };
+        if len > SMALL && self.pace.is_behind() {
+            self.ring.prefetch_rest_after(id, len);
+        }
         let Message { head, bytes: buffer, .. } = &mut self.current;
         let into = CopyInto { head, buffer };
         let mut choose = ByGate { gate, id, is_next, relays: self.relays, visit: None };
-        match published.copy_small(len, into, &mut choose) {
-            Small::Event => {
+        match published.copy_short(len, into, &mut choose) {
+            Short::Event => {
                 self.set_current(id, len, false);
                 self.decide(id, since, gate)
             }
-            Small::NotWanted => {
+            Short::NotWanted => {
                 self.not_wanted(id, self.current.head);
                 Ok(Taken::Nothing)
             }
-            Small::Lapped => Ok(Taken::Lapped),
-            Small::Unreadable => Ok(Taken::Unreadable),
+            Short::Lapped => Ok(Taken::Lapped),
+            Short::Unreadable => Ok(Taken::Unreadable),
+            Short::LongHead => self.copy_other(id, seen, since, is_next, gate),
         }
     }
 
-    /// The same for what is not a small event.
+    /// The same for what is not a short event, or has a long head.
     #[inline(never)]
     fn copy_other(
         &mut self,
@@ -646,7 +648,7 @@ impl Reader {
         gate: &mut impl Gate,
     ) -> Result<Taken> {
         let published = Published::of(&self.ring, id, seen).in_segment(&self.segment)?;
-        if self.streak >= BEHIND {
+        if self.pace.is_behind() {
             self.ring.prefetch_rest_after(id, published.stated_len());
         }
         let mut choose = ByGate { gate, id, is_next, relays: self.relays, visit: None };

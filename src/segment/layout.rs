@@ -32,7 +32,7 @@ use crate::protocol::bridge::BRIDGE_WORDS;
 use crate::protocol::{relay, seat_words};
 
 /// Version of the layout below. Raise it with every change that an older binary would misread.
-pub(crate) const LAYOUT_VERSION: u32 = 5;
+pub(crate) const LAYOUT_VERSION: u32 = 6;
 /// The upper 48 bits of a finished segment's first word; the lower 16 are the layout version.
 const MAGIC: u64 = 0x7365_7163_6173_0000; // "seqcas"
 /// The first word of a segment during its creation.

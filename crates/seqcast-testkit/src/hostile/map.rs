@@ -110,8 +110,7 @@ impl Map {
         (self.seats_at + seat % self.seats * self.seat_words) as usize + word
     }
 
-    /// Returns the word of a cell, by its number. In a ring of less than 64 cells, this is also the cell of the id,
-    /// because such a ring does not spread the cells of ids over lines.
+    /// Returns the word of a cell, by its number or by an id.
     pub fn cell(&self, cell: u64) -> usize {
         (self.cells_at + cell % self.capacity) as usize
     }

@@ -1,0 +1,181 @@
+//! How far a reader looks ahead, and how far it stays behind the writers.
+//!
+//! A reader that reads each event as soon as it exists takes the line of cells from the writer, which needs that line
+//! again for the next event. Both then wait for a transfer of the line for each event. Where many events follow each
+//! other, a reader that stays two lines behind reads whole lines, and the writer keeps its own.
+//!
+//! Only a reader that has read many events in a row keeps this distance, and it waits for it no longer than the last
+//! events took.
+
+use crate::os::clock::ticks;
+use crate::protocol::ring::{CELLS_PER_LINE, Ring};
+use crate::sync;
+
+/// A reader that reads this many events in a row counts as behind, and prefetches the next ones.
+const BEHIND: u32 = 8;
+/// A reader that reads this many events in a row keeps its distance.
+const STEADY: u32 = 64;
+/// The distance, in ids: the cells of the line that is read, and of the one after it.
+const DISTANCE: u64 = 2 * CELLS_PER_LINE;
+/// How long the reader waits for its distance, as a multiple of the time that the last line took.
+const MOST_LINES: u64 = 2;
+/// The most looks of one wait: a bound that depends on no clock.
+const MOST_LOOKS: u32 = 2048;
+/// After an event that does not exist yet was to be prefetched, the reader reads this many without prefetching.
+const SKIPPED: u32 = 8;
+
+/// The pace of a reader.
+#[derive(Default)]
+pub(crate) struct Pace {
+    /// Events read since the reader was last at the end, up to [`STEADY`].
+    streak: u32,
+    /// Events that are still read without prefetching.
+    skip: u32,
+    /// What is prefetched while an event below this id is read exists.
+    known_below: u64,
+    /// When the reader came to the last line, by the processor's clock.
+    line_at: u64,
+}
+
+impl Pace {
+    /// Returns `true` if the reader is behind.
+    #[inline]
+    pub(crate) fn is_behind(&self) -> bool {
+        self.streak >= BEHIND
+    }
+
+    /// The reader is at the end.
+    #[inline]
+    pub(crate) fn end(&mut self) {
+        self.streak = 0;
+    }
+
+    /// Called before the reader looks at `id`, the next one. If it has read many events in a row, waits for a moment
+    /// until it is far enough behind.
+    #[inline]
+    pub(crate) fn before(&mut self, ring: &Ring, id: u64) {
+        if sync::PREFETCHES && self.is_behind() && id.is_multiple_of(CELLS_PER_LINE) {
+            self.begin_line(ring, id);
+        }
+    }
+
+    #[inline(never)]
+    fn begin_line(&mut self, ring: &Ring, id: u64) {
+        let now = ticks();
+        let took = now.wrapping_sub(std::mem::replace(&mut self.line_at, now));
+        // In a small ring, the cell of a later id may still hold the last lap's event for long, or be that of `id`.
+        if self.streak < STEADY || ring.capacity() < 4 * DISTANCE {
+            return;
+        }
+        let most = took.saturating_mul(MOST_LINES);
+        let mut looks = 0;
+        while ring.is_empty_at(id.saturating_add(DISTANCE)) {
+            looks += 1;
+            if looks > MOST_LOOKS || ticks().wrapping_sub(now) > most {
+                self.end();
+                return;
+            }
+            core::hint::spin_loop();
+        }
+        self.known_below = id.saturating_add(CELLS_PER_LINE);
+    }
+
+    /// Called when the reader reads the event at `id`. Prefetches later ones if the reader is behind.
+    #[inline]
+    pub(crate) fn read(&mut self, ring: &Ring, id: u64) {
+        if self.streak < BEHIND {
+            self.streak += 1;
+            return;
+        }
+        self.streak = STEADY.min(self.streak + 1);
+        if id < self.known_below {
+            ring.prefetch_known_after(id);
+        } else if self.skip > 0 {
+            self.skip -= 1;
+        } else if !ring.prefetch_after(id) {
+            self.skip = SKIPPED;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::seat::delivery::Delivery;
+    use crate::seat::options::WorkerOptions;
+    use crate::seat::publisher::Publisher;
+    use crate::seat::subscriber::Subscriber;
+    use crate::segment::Segment;
+    use crate::segment::options::SegmentOptions;
+
+    fn bus(capacity: u64) -> (Arc<Segment>, Subscriber, Publisher) {
+        let segment = Arc::new(Segment::anonymous(&SegmentOptions::new().capacity(capacity).seats(4)).unwrap());
+        let options = WorkerOptions::new().announce(false);
+        let (subscriber, publisher) =
+            (Subscriber::join(&segment, &options).unwrap(), Publisher::join(&segment, &options).unwrap());
+        (segment, subscriber, publisher)
+    }
+
+    fn post(publisher: &mut Publisher, count: u64) {
+        for _ in 0..count {
+            publisher.post(("s", "e"), "").unwrap();
+        }
+    }
+
+    #[test]
+    fn g1_a_reader_that_keeps_its_distance_reads_the_last_events_too() {
+        // Bursts of all lengths around a line, with every position of the first id in its line.
+        let (_segment, mut subscriber, mut publisher) = bus(1024);
+        let mut posted = 0;
+        for burst in 0..400 {
+            let count = 1 + burst;
+            post(&mut publisher, count);
+            posted += count;
+            for id in posted - count..posted {
+                match subscriber.try_next().unwrap() {
+                    Some(Delivery::Event(event)) => assert_eq!(event.id(), Some(id)),
+                    other => panic!("event {id} of {posted}: {other:?}"),
+                }
+            }
+            assert!(subscriber.try_next().unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn a_reader_waits_for_its_distance_after_many_events_and_not_for_long() {
+        if !sync::PREFETCHES {
+            return;
+        }
+        let (segment, _subscriber, mut publisher) = bus(1024);
+        let ring = segment.ring();
+        post(&mut publisher, 200);
+        let mut pace = Pace::default();
+        let mut read_to = |pace: &mut Pace, from: u64, to: u64| {
+            for id in from..to {
+                pace.before(&ring, id);
+                pace.read(&ring, id);
+            }
+        };
+        read_to(&mut pace, 0, 64);
+        assert_eq!((pace.streak, pace.known_below), (STEADY, 0));
+        read_to(&mut pace, 64, 184);
+        assert_eq!((pace.streak, pace.known_below), (STEADY, 184), "the last line that is followed by another");
+        pace.before(&ring, 184);
+        assert_eq!(pace.streak, 0, "there is no event 200, and the wait has an end");
+        // The same with a clock that stands.
+        pace = Pace { streak: STEADY, line_at: 0, ..Pace::default() };
+        pace.before(&ring, 184);
+        assert_eq!(pace.streak, 0);
+    }
+
+    #[test]
+    fn a_reader_of_a_small_ring_does_not_wait() {
+        let (segment, _subscriber, mut publisher) = bus(32);
+        post(&mut publisher, 100);
+        let mut pace = Pace { streak: STEADY, ..Pace::default() };
+        pace.before(&segment.ring(), 96);
+        assert_eq!((pace.streak, pace.known_below), (STEADY, 0));
+    }
+}
