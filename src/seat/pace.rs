@@ -152,7 +152,7 @@ mod tests {
         let ring = segment.ring();
         post(&mut publisher, 200);
         let mut pace = Pace::default();
-        let mut read_to = |pace: &mut Pace, from: u64, to: u64| {
+        let read_to = |pace: &mut Pace, from: u64, to: u64| {
             for id in from..to {
                 pace.before(&ring, id);
                 pace.read(&ring, id);
