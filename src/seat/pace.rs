@@ -19,7 +19,10 @@ const STEADY: u32 = 64;
 const DISTANCE: u64 = 2 * CELLS_PER_LINE;
 /// How long the reader waits for its distance, as a multiple of the time that the last line took.
 const MOST_LINES: u64 = 2;
-/// The most looks of one wait: a bound that depends on no clock.
+/// The longest time of a line after which the reader waits, by the processor's clock: some microseconds. A reader that
+/// takes longer is held up by its handlers, or was preempted, and has no use for a distance.
+const SLOWEST_LINE: u64 = 16_384;
+/// The most looks of one wait: a bound for a clock that stands.
 const MOST_LOOKS: u32 = 2048;
 /// After an event that does not exist yet was to be prefetched, the reader reads this many without prefetching.
 const SKIPPED: u32 = 8;
@@ -55,19 +58,19 @@ impl Pace {
     #[inline]
     pub(crate) fn before(&mut self, ring: &Ring, id: u64) {
         if sync::PREFETCHES && self.is_behind() && id.is_multiple_of(CELLS_PER_LINE) {
-            self.begin_line(ring, id);
+            self.begin_line(ring, id, ticks());
         }
     }
 
+    /// The reader comes to the line that begins with `id`, at the time `now`.
     #[inline(never)]
-    fn begin_line(&mut self, ring: &Ring, id: u64) {
-        let now = ticks();
+    fn begin_line(&mut self, ring: &Ring, id: u64, now: u64) {
         let took = now.wrapping_sub(std::mem::replace(&mut self.line_at, now));
         // In a small ring, the cell of a later id may still hold the last lap's event for long, or be that of `id`.
-        if self.streak < STEADY || ring.capacity() < 4 * DISTANCE {
+        if self.streak < STEADY || took > SLOWEST_LINE || ring.capacity() < 4 * DISTANCE {
             return;
         }
-        let most = took.saturating_mul(MOST_LINES);
+        let most = took * MOST_LINES;
         let mut looks = 0;
         while ring.is_empty_at(id.saturating_add(DISTANCE)) {
             looks += 1;
@@ -143,6 +146,13 @@ mod tests {
         }
     }
 
+    /// Comes to the line of `id` after a line that took `took`.
+    fn begin_line(pace: &mut Pace, ring: &Ring, id: u64, took: u64) {
+        let now = ticks();
+        pace.line_at = now.wrapping_sub(took);
+        pace.begin_line(ring, id, now);
+    }
+
     #[test]
     fn a_reader_waits_for_its_distance_after_many_events_and_not_for_long() {
         if !sync::PREFETCHES {
@@ -152,22 +162,19 @@ mod tests {
         let ring = segment.ring();
         post(&mut publisher, 200);
         let mut pace = Pace::default();
-        let read_to = |pace: &mut Pace, from: u64, to: u64| {
-            for id in from..to {
-                pace.before(&ring, id);
-                pace.read(&ring, id);
+        for id in 0..184 {
+            assert_eq!(pace.streak, STEADY.min(id as u32));
+            if pace.is_behind() && id % CELLS_PER_LINE == 0 {
+                begin_line(&mut pace, &ring, id, 100);
+                let known_below = if id < 64 { 0 } else { id + CELLS_PER_LINE };
+                assert_eq!(pace.known_below, known_below, "at {id}");
             }
-        };
-        read_to(&mut pace, 0, 64);
-        assert_eq!((pace.streak, pace.known_below), (STEADY, 0));
-        read_to(&mut pace, 64, 184);
-        assert_eq!((pace.streak, pace.known_below), (STEADY, 184), "the last line that is followed by another");
-        pace.before(&ring, 184);
+            pace.read(&ring, id);
+        }
+        begin_line(&mut pace, &ring, 184, SLOWEST_LINE + 1);
+        assert_eq!((pace.streak, pace.known_below), (STEADY, 184), "no wait after a slow line");
+        begin_line(&mut pace, &ring, 184, SLOWEST_LINE);
         assert_eq!(pace.streak, 0, "there is no event 200, and the wait has an end");
-        // The same with a clock that stands.
-        pace = Pace { streak: STEADY, line_at: 0, ..Pace::default() };
-        pace.before(&ring, 184);
-        assert_eq!(pace.streak, 0);
     }
 
     #[test]
@@ -175,7 +182,7 @@ mod tests {
         let (segment, _subscriber, mut publisher) = bus(32);
         post(&mut publisher, 100);
         let mut pace = Pace { streak: STEADY, ..Pace::default() };
-        pace.before(&segment.ring(), 96);
+        begin_line(&mut pace, &segment.ring(), 96, 100);
         assert_eq!((pace.streak, pace.known_below), (STEADY, 0));
     }
 }
