@@ -383,13 +383,13 @@ alone! {
         child.kill();
     }
 
-    fn g7_a_process_that_executes_itself_anew_gets_its_seat_again() {
+    fn g7_a_process_that_executes_itself_gets_its_seat_again() {
         let (name, bus) = bus(&small().seats(1));
         let child = Child::fork(|| {
             let own = bus.join_with(&quiet()).unwrap();
             own.post(("s", "before"), b"").unwrap();
             let mut again = Command::new(std::env::current_exe().unwrap());
-            again.args(["joins_anew", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
+            again.args(["joins_again", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
             again.env("SEQCAST_TEST_ROLE", &*name).env_remove("SEQCAST_TEST_ALONE");
             panic!("{}", again.exec());
         });
@@ -570,8 +570,8 @@ fn name_gone(name: &Name, bus: &Bus) {
 }
 
 #[test]
-#[ignore = "started by g7_a_process_that_executes_itself_anew_gets_its_seat_again"]
-fn joins_anew() {
+#[ignore = "started by g7_a_process_that_executes_itself_gets_its_seat_again"]
+fn joins_again() {
     let Some(name) = role() else { return };
     let bus = small().open(&name).unwrap();
     let worker = bus.join_with(&quiet()).unwrap();

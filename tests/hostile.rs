@@ -169,7 +169,7 @@ fn assert_ok_or_corrupt<T>(result: &seqcast::Result<T>) {
 }
 
 #[test]
-fn g10_a_poll_ends_where_an_id_is_reserved_anew_as_often_as_it_is_given_up() {
+fn g10_a_poll_ends_where_an_id_is_reserved_again_as_often_as_it_is_given_up() {
     let (scene, bus) = Scene::new(&options());
     let worker = bus.join_with(&worker_options().announce(false)).unwrap();
     scene.set(Map::header("tail"), 1);

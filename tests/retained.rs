@@ -216,7 +216,7 @@ fn a_reader_without_resync_is_told_what_it_missed_and_no_more<L: Listener>() {
     assert!(matches!(told[0], Lagged(_)) && told[1..].iter().all(|told| matches!(told, Live(..))), "{told:?}");
 }
 
-fn a_reader_that_may_know_what_was_forgotten_begins_anew<L: Listener>() {
+fn a_reader_that_may_know_what_was_forgotten_begins_again<L: Listener>() {
     let (_name, bus, poster) = tiny(2);
     let mut reader = L::join(&bus, &quiet().resync(true));
     let a = retain(&poster, "a", "1");
@@ -344,7 +344,7 @@ alone! {
     }
 
     fn g14_where_clears_are_forgotten_all_is_void() {
-        for_both!(a_reader_that_may_know_what_was_forgotten_begins_anew);
+        for_both!(a_reader_that_may_know_what_was_forgotten_begins_again);
     }
 
     fn g14_values_larger_than_a_block_are_kept_and_handed_over_whole() {

@@ -169,7 +169,7 @@ alone! {
         assert_error!(bus.unlink(), Cause::NotFound { .. });
     }
 
-    fn g7_a_name_created_anew_makes_a_second_bus_and_mixes_nothing() {
+    fn g7_a_name_created_again_makes_a_second_bus_and_mixes_nothing() {
         let (name, old) = bus(&small());
         let old_worker = old.join_with(&quiet()).unwrap();
         fs::remove_file(name.path()).unwrap();

@@ -36,7 +36,7 @@ alone! {
         assert_eq!(bus.stats().unwrap().workers.len(), 1);
     }
 
-    fn leave_posts_stopping_and_the_process_may_configure_anew() {
+    fn leave_posts_stopping_and_the_process_may_configure_again() {
         let (_name, bus) = bus(&small());
         let watcher = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&watcher, Scope::source(library::SOURCE));
