@@ -615,7 +615,7 @@ alone! {
         assert_eq!((bus.next_id(), bus.stats().unwrap().claims_held), (0, 0));
     }
 
-    fn a_ttl_too_long_to_say_is_for_ever() {
+    fn a_ttl_too_long_to_state_never_ends() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(&quiet()).unwrap();
         let _ = won(&worker, "key", Duration::MAX);

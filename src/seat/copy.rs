@@ -415,10 +415,14 @@ mod tests {
         }
 
         fn with_blocks(size: u64, payload: &[u8]) -> Posted {
+            Posted::with_topic(size, Topic::new("s", "e"), payload)
+        }
+
+        fn with_topic(size: u64, topic: Topic<'_>, payload: &[u8]) -> Posted {
             let options = SegmentOptions::new().capacity(CAPACITY).block_size(size).claims(8).seats(2);
             let segment = Arc::new(Segment::anonymous(&options).unwrap());
             let mut seat = Seat::take(&segment, "").unwrap();
-            post(&mut seat, payload);
+            post(&mut seat, topic, payload);
             let ring = segment.ring();
             let Ok(Look::Published(cell)) = ring.look(0) else { panic!("it was posted") };
             Posted { seat, ring, cell }
@@ -448,35 +452,42 @@ mod tests {
         }
     }
 
-    fn post(seat: &mut Seat, payload: &[u8]) {
-        seat.writer.post(&Outgoing::plain(Topic::new("s", "e"), payload), &mut Posting::default()).unwrap();
+    fn post(seat: &mut Seat, topic: Topic<'_>, payload: &[u8]) {
+        seat.writer.post(&Outgoing::plain(topic, payload), &mut Posting::default()).unwrap();
     }
 
     fn lap(seat: &mut Seat) {
-        (0..CAPACITY).for_each(|_| post(seat, b"later"));
+        (0..CAPACITY).for_each(|_| post(seat, Topic::new("s", "e"), b"later"));
     }
 
     #[test]
     fn g3_what_is_overwritten_while_it_is_copied_is_lapped() {
-        let (small, large) = (&[1; 8][..], &[1; 200][..]);
-        for payload in [small, large] {
+        let names = "n".repeat(120);
+        let (short_names, long_names) = (Topic::new("s", "e"), Topic::new(&names, "e"));
+        let block = 2 * LEAST_VISITED as u64;
+        // A small event, a short one, one with a long head, and one that is too long for the short path.
+        let cases = [(short_names, 8), (short_names, 200), (long_names, 200), (short_names, LEAST_VISITED)];
+        for (topic, len) in cases {
+            let payload = vec![1; len];
+            let posted = || Posted::with_topic(block, topic, &payload);
             for is_wanted in [true, false] {
-                let (copied, head, buffer) = Posted::of(payload).copy(false, false, is_wanted);
+                let (copied, head, buffer) = posted().copy(false, false, is_wanted);
                 match copied {
                     Copied::Event { len } if is_wanted => assert_eq!(buffer[head.payload_at()..len], *payload),
                     Copied::NotWanted { len } if !is_wanted => assert_eq!(len - head.payload_at(), payload.len()),
-                    _ => panic!("{} bytes, wanted: {is_wanted}", payload.len()),
+                    _ => panic!("{len} bytes, wanted: {is_wanted}"),
                 }
-                let (copied, ..) = Posted::of(payload).copy(true, false, is_wanted);
-                assert!(matches!(copied, Copied::Lapped), "{} bytes: a later event", payload.len());
+                let (copied, ..) = posted().copy(true, false, is_wanted);
+                assert!(matches!(copied, Copied::Lapped), "{len} bytes: a later event");
+            }
+            let (copied, ..) = posted().copy(false, true, true);
+            if len <= SMALL {
+                // It was copied whole before `wants` was called.
+                assert!(matches!(copied, Copied::Event { .. }));
+            } else {
+                assert!(matches!(copied, Copied::Lapped), "{len} bytes: the head of one event, the payload of another");
             }
         }
-        // A small event is copied whole before `wants` is called. The rest of a large one is copied and checked
-        // afterwards.
-        let (copied, ..) = Posted::of(small).copy(false, true, true);
-        assert!(matches!(copied, Copied::Event { .. }));
-        let (copied, ..) = Posted::of(large).copy(false, true, true);
-        assert!(matches!(copied, Copied::Lapped), "the head of one event, and the payload of another");
     }
 
     /// Visits every event. Posts a lap after it has read the first byte, if asked to.
@@ -541,6 +552,20 @@ mod tests {
         assert!(matches!(published.copy_fragment_out(&mut fragments), Some(Copied::Fragment { .. })));
         lap(&mut seat);
         assert!(!matches!(published.copy_fragment_out(&mut fragments), Some(Copied::Fragment { .. })));
+    }
+
+    #[test]
+    fn g10_a_malformed_head_is_unreadable_in_an_event_of_any_size() {
+        // No names; names that are longer than the event.
+        for first in [0, 0xff_ff00] {
+            for len in [8, 96, 104, 288] {
+                let mut posted = Posted::of(&[1; 8]);
+                let block = posted.ring.block(posted.cell).unwrap();
+                block.meta().store(Meta { kind: Kind::Event, len }.bits(), Ordering::Relaxed);
+                block.payload()[0].store(first, Ordering::Relaxed);
+                assert!(matches!(posted.copy(false, false, true).0, Copied::Unreadable), "{first:#x}, {len} bytes");
+            }
+        }
     }
 
     #[test]

@@ -372,7 +372,7 @@ impl Reader {
         self.ahead.take_claimed()
     }
 
-    /// Takes one step. Never waits.
+    /// Takes one step. Never sleeps. A reader of many events in a row may wait for some microseconds (`seat::pace`).
     pub(crate) fn read(&mut self, gate: &mut impl Gate) -> Result<Step> {
         if let Some(must) = &mut self.must {
             must.go_on(&self.ring);
@@ -616,7 +616,7 @@ impl Reader {
         let published = Published::of(&self.ring, id, seen).in_segment(&self.segment)?;
         self.pace.read(&self.ring, id);
         let Some(len) = published.short_len() else { return self.copy_other(id, seen, since, is_next, gate) };
-        if len > SMALL && self.pace.is_behind() {
+        if len > SMALL && self.pace.has_prefetched() {
             self.ring.prefetch_rest_after(id, len);
         }
         let Message { head, bytes: buffer, .. } = &mut self.current;
@@ -648,7 +648,7 @@ impl Reader {
         gate: &mut impl Gate,
     ) -> Result<Taken> {
         let published = Published::of(&self.ring, id, seen).in_segment(&self.segment)?;
-        if self.pace.is_behind() {
+        if self.pace.has_prefetched() {
             self.ring.prefetch_rest_after(id, published.stated_len());
         }
         let mut choose = ByGate { gate, id, is_next, relays: self.relays, visit: None };

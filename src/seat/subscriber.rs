@@ -191,7 +191,8 @@ impl Subscriber {
         self.reader.set_wait_max(u64::try_from(wait_max.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// Returns the next delivery, or `None` if there is nothing new. Never waits.
+    /// Returns the next delivery, or `None` if there is nothing new. Never sleeps. After many events in a row, it may
+    /// wait for some microseconds for the next ones.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;

@@ -86,19 +86,19 @@ alone! {
         killed_and_stopped_with_large(join, 15, may_announce);
     }
 
-    fn g7_g8_a_join_takes_no_seat_for_ever() {
+    fn g7_g8_a_join_takes_no_seat_away() {
         killed_and_stopped_at_every_step(join, 15, may_announce);
     }
 
-    fn g7_g8_a_leave_takes_no_seat_for_ever() {
+    fn g7_g8_a_leave_takes_no_seat_away() {
         killed_and_stopped_at_every_step(leave, 5, may_announce);
     }
 
-    fn g7_g8_g17_a_reader_that_joins_and_leaves_holds_up_nobody_for_ever() {
+    fn g7_g8_g17_a_reader_that_joins_and_leaves_holds_nobody_up_endlessly() {
         killed_and_stopped_at_every_step(join_and_leave_as_a_reader, 20, nothing_is_heard);
     }
 
-    fn g7_g8_g17_a_reader_that_goes_on_holds_up_nobody_for_ever() {
+    fn g7_g8_g17_a_reader_that_goes_on_holds_nobody_up_endlessly() {
         killed_and_stopped_at_every_step(go_on_after_a_cut, 8, nothing_is_heard);
     }
 

@@ -186,7 +186,7 @@ fn a_segment_cut_off_under_top_gives_the_terminal_back_and_a_reason() {
 
 #[test]
 fn top_follows_a_segment_that_is_created_again() {
-    let (name, bus) = Name::segment("top-anew");
+    let (name, bus) = Name::segment("top-again");
     let mut pty = top(&name, &[], 24, 80);
     pty.shows("the old one", |screen| screen.contains("0 of 8 seats"));
     bus.unlink().unwrap();
