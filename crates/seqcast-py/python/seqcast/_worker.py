@@ -58,7 +58,7 @@ class Worker(Reader):
     def poll(self, limit: Optional[int] = None) -> int:
         """Run the handlers of all new events, or of at most ``limit`` events. Return the number of events.
 
-        It never waits. Without new events it takes less than a microsecond, so a server can poll on every request.
+        It never sleeps. Without new events it takes less than a microsecond, so a server can poll on every request.
         Events that handlers post are delivered in the same poll. A poll inside a poll, or while another thread polls,
         returns 0.
         """
